@@ -1,0 +1,263 @@
+"""The declaration of a pipeline: everything that is particular to one model's life.
+
+What belongs here: frozen dataclasses and what follows from them alone. A pipeline is an instance of
+``Pipeline`` in a module of its own under ``pipelines/``; every stage is generic over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lifecycle.calendar import Calendar
+from lifecycle.contract import Contract
+from lifecycle.features import Feature, View, feature_names
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Task = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A source table: files that an upstream lands, one or more a day, and the contract they keep.
+
+    Parameters
+    ----------
+    known_at : column holding the moment at which each row's fact became known.
+    cadence : "daily" tables must land every day; "occasional" ones land when something changed.
+    """
+
+    name: str
+    contract: Contract
+    known_at: str
+    description: str
+    cadence: Literal["daily", "occasional"] = "daily"
+
+    def __post_init__(self) -> None:
+        if self.contract.column(self.known_at).type != "timestamp":
+            raise ValueError(f"table {self.name!r}: known_at column {self.known_at!r} must be a timestamp")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment at which every event is asked about.
+
+    Parameters
+    ----------
+    lead : time before the event; None means the close of the business day before the event's.
+    """
+
+    name: str
+    lead: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Spine:
+    """The rows to predict or to learn from: which events, asked about when.
+
+    Parameters
+    ----------
+    table : the table that announces events (for a business day E it lands on E-1).
+    key : columns that identify an event.
+    event_time : column with the moment of the event.
+    moments : when an event is asked about; the first is the nightly batch.
+    columns : columns of ``table`` that the rows carry on (entity keys, inputs, slices).
+    enrich : adds derived columns (entity keys looked up in the past, ``request_features``) to spine rows
+        that hold ``prediction_time``, ``event_time``, ``lead_hours`` and ``columns``, given the tables of
+        ``lookback``; may use only what was known at each row's prediction time, keeps rows and order.
+    lookback : (table, days) that ``enrich`` reads: so many days before each day of the spine.
+    request_features : features that come with the request or from ``enrich``, not from the store.
+    """
+
+    table: str
+    key: tuple[str, ...]
+    event_time: str
+    moments: tuple[Moment, ...]
+    columns: tuple[str, ...]
+    request_features: tuple[Feature, ...]
+    enrich: Callable[[pl.DataFrame, Mapping[str, pl.DataFrame]], pl.DataFrame] | None = None
+    lookback: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Label:
+    """What happened, and when it was known.
+
+    Parameters
+    ----------
+    table : the table of outcomes, holding the spine's key.
+    value : makes the label, a float, from the outcome rows; 0 and 1 in classification.
+    longest_wait_days : outcomes known later than so many days after the event's day are not waited for.
+    """
+
+    name: str
+    table: str
+    value: Callable[[], pl.Expr]
+    description: str
+    longest_wait_days: int = 2
+
+
+@dataclass(frozen=True)
+class CostMatrix:
+    """What a decision is worth, per row. A row is acted on when its score reaches the threshold."""
+
+    true_positive: float
+    false_positive: float
+    false_negative: float
+    true_negative: float = 0.0
+    unit: str = "USD"
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How models are trained.
+
+    Parameters
+    ----------
+    families : names of model families, keys of ``lifecycle.models.FAMILIES``.
+    trials : hyperparameter trials, shared by the families.
+    tuning_rows, max_rows : rows used by each trial, and by the final fit; sampled by hash of the key.
+    folds, fold_days : time-ordered validation: so many blocks of so many days before the training end.
+    timeout_seconds : fuse against endless tuning; when it blows the result depends on the machine.
+    """
+
+    families: tuple[str, ...] = ("hist_gradient_boosting", "logistic_regression")
+    trials: int = 12
+    tuning_rows: int = 40_000
+    max_rows: int = 200_000
+    folds: int = 2
+    fold_days: int = 14
+    min_days: int = 28
+    timeout_seconds: float = 900.0
+    seed: int = 2013
+
+
+@dataclass(frozen=True)
+class GateRule:
+    """When a challenger may become champion.
+
+    Parameters
+    ----------
+    window_days : most recent labelled days, kept out of training, on which both are scored.
+    confidence : one-sided confidence at which the challenger's loss must be lower (paired bootstrap by day).
+    max_calibration_gap : largest allowed |mean score - mean label| of the challenger on the window.
+    max_slice_regression : largest allowed growth of mean loss in any slice of at least ``min_slice_rows``.
+    """
+
+    window_days: int = 14
+    confidence: float = 0.9
+    resamples: int = 2000
+    max_calibration_gap: float = 0.05
+    max_slice_regression: float = 0.02
+    min_slice_rows: int = 500
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class MonitorRule:
+    """What the nightly reports compare, and where they raise a warning or an error.
+
+    Parameters
+    ----------
+    drift_days, performance_days : trailing windows of the two reports.
+    feature_psi : population stability index of a feature above which it is called drifted (warning).
+    prediction_psi : the same for the predictions (error).
+    ranking_drop : fall of AUC (classification) or R² (regression) below the reference that is an error.
+    calibration_gap : |mean score - mean label| beyond its sampling error that is an error.
+    report_weekday : day of the week (Monday is 0) on which the full Evidently report is made; it is also
+        made whenever a drift check fails.
+    """
+
+    drift_days: int = 14
+    performance_days: int = 14
+    feature_psi: float = 0.25
+    prediction_psi: float = 0.25
+    ranking_drop: float = 0.05
+    calibration_gap: float = 0.04
+    max_missing_growth: float = 0.2
+    report_weekday: int | None = 6
+
+
+@dataclass(frozen=True)
+class RetrainPolicy:
+    """What may ask for a retraining, and how often.
+
+    Parameters
+    ----------
+    cool_down_days : days after a retraining during which checks do not ask for the next one.
+    new_labels : labels known since the champion's training that ask for a retraining; None for never.
+    """
+
+    cool_down_days: int = 14
+    new_labels: int | None = None
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One model's whole lifecycle.
+
+    Parameters
+    ----------
+    name : prefix of asset keys and jobs, and name of the registered model; letters, digits, underscores.
+    first_day, last_day : first and last business day there is data for; ``last_day`` None: goes on for ever.
+    slices : columns of the spine by which results are also reported and guarded.
+    feed : writes what a day brought into a landing folder as an upstream would and returns the files;
+        None where a real upstream does.
+    """
+
+    name: str
+    description: str
+    owner: str
+    calendar: Calendar
+    first_day: date
+    last_day: date | None
+    tables: tuple[Table, ...]
+    views: tuple[View, ...]
+    spine: Spine
+    label: Label
+    task: Task
+    costs: CostMatrix | None = None
+    slices: tuple[str, ...] = ()
+    training: TrainingPlan = field(default_factory=TrainingPlan)
+    gate: GateRule = field(default_factory=GateRule)
+    monitor: MonitorRule = field(default_factory=MonitorRule)
+    retraining: RetrainPolicy = field(default_factory=RetrainPolicy)
+    feed: Callable[[Path, date], list[Path]] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"pipeline name {self.name!r} must consist of letters, digits and underscores")
+        known = {table.name for table in self.tables}
+        named = {view.table for view in self.views} | {self.spine.table, self.label.table}
+        named |= {table for table, _ in self.spine.lookback}
+        if named - known:
+            raise ValueError(f"pipeline {self.name!r} names tables it does not declare: {sorted(named - known)}")
+        if self.task == "classification" and self.costs is None:
+            raise ValueError(f"pipeline {self.name!r} classifies: declare costs, they set its decision threshold")
+        names = [*self.request_features, *feature_names(self.views)]
+        if len(set(names)) < len(names):
+            raise ValueError(f"pipeline {self.name!r}: features declared more than once in {sorted(names)}")
+
+    @property
+    def request_features(self) -> list[str]:
+        return [feature.name for feature in self.spine.request_features]
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """All inputs of the model: those of the request first, then those of the store."""
+        return (*self.spine.request_features, *(feature for view in self.views for feature in view.features))
+
+    @property
+    def feature_service(self) -> str:
+        return f"{self.name}_features"
+
+    def table(self, name: str) -> Table:
+        for table in self.tables:
+            if table.name == name:
+                return table
+        raise KeyError(f"pipeline {self.name!r} has no table {name!r}; it has {[t.name for t in self.tables]}")
