@@ -6,10 +6,13 @@ What belongs here: what a feature *is*. How it is computed is in ``windows.py``;
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Function = Literal["mean", "sum", "count"]
 FeatureType = Literal["float", "int", "string"]
@@ -32,12 +35,15 @@ class Aggregate:
 
     Parameters
     ----------
-    value : column of the source table; booleans count as 0 and 1. Not used by ``count``.
+    value : name of what is aggregated; a column of the source table unless ``expression`` computes it. Booleans
+        count as 0 and 1. Not used by ``count``.
+    expression : computes the value from the table's columns.
     """
 
     function: Function
     windows: tuple[timedelta, ...]
     value: str = ""
+    expression: Callable[[], pl.Expr] | None = None
     minimum: float | None = None
     maximum: float | None = None
 

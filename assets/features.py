@@ -1,0 +1,154 @@
+"""Features: rows of every view with the moment they were known, made only from the days their windows need."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from assets import stage
+from assets.validated import validated_table
+from feature_repo.objects import view_table
+from lifecycle.features import View, WindowView
+from lifecycle.pipeline import Pipeline
+from lifecycle.windows import TICK, feature_rows
+from resources.lake import Lake
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def build(pipeline: Pipeline) -> dg.Definitions:
+    @dg.multi_asset(
+        name=f"{pipeline.name}__features",
+        specs=[_spec(pipeline, view) for view in pipeline.views],
+        check_specs=[
+            stage.check(
+                pipeline,
+                stage.key(pipeline, "features", view.name),
+                "in_range",
+                "Values lie in their declared ranges and are present where facts were.",
+            )
+            for view in pipeline.views
+        ],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        can_subset=True,
+    )
+    def features(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.MaterializeResult]:
+        days = stage.asked_days(context)
+        facts = _Facts(pipeline, lake, days)
+        for view in pipeline.views:
+            if stage.key(pipeline, "features", view.name) in context.selected_asset_keys:
+                yield _materialize(pipeline, view, days, facts, lake)
+
+    return dg.Definitions(assets=[features])
+
+
+def _spec(pipeline: Pipeline, view: View) -> dg.AssetSpec:
+    source = stage.key(pipeline, "validated", view.table)
+    columns = [(name, "string", "entity key") for name in view.keys]
+    columns += [
+        ("event_timestamp", "timestamp", "the moment the values are as of"),
+        ("created", "timestamp", "the moment the row could first be had"),
+        *((feature.name, feature.type, feature.description) for feature in view.features),
+    ]
+    return stage.spec(
+        pipeline,
+        "features",
+        view.name,
+        group="features",
+        description=view.description,
+        kinds={"feast", "polars", "deltalake"},
+        deps=[stage.trailing(source, _reach(pipeline, view.table))],
+        columns=columns,
+    )
+
+
+def _reach(pipeline: Pipeline, table: str) -> int:
+    """How many days before D the views of a table need; the views of one run read them together."""
+    return max(_lookback_days(view) for view in pipeline.views if view.table == table)
+
+
+def _lookback_days(view: View) -> int:
+    return (view.longest + TICK).days + 1 if isinstance(view, WindowView) else 0
+
+
+class _Facts:
+    """The validated facts that the views of one run need; each table is read once."""
+
+    def __init__(self, pipeline: Pipeline, lake: Lake, days: list[date]) -> None:
+        self._pipeline, self._lake, self._days = pipeline, lake, days
+        self._read: dict[str, pl.DataFrame] = {}
+
+    def of(self, view: View) -> "pl.DataFrame":
+        import polars as pl
+
+        if view.table not in self._read:
+            reach = _reach(self._pipeline, view.table)
+            table = self._pipeline.table(view.table)
+            self._read[view.table] = self._lake.read(
+                validated_table(self._pipeline, view.table), self._days[0] - timedelta(days=reach), self._days[-1]
+            ).with_columns(pl.col(table.known_at).alias("known_at"))
+        return self._read[view.table]
+
+
+def _materialize(
+    pipeline: Pipeline, view: View, days: list[date], facts: _Facts, lake: Lake
+) -> dg.MaterializeResult:
+    import polars as pl
+
+    from lifecycle.business_day import business_day
+
+    first, last = stage.contiguous(days)
+    calendar = pipeline.calendar
+    rows = feature_rows(view, facts.of(view), calendar.open(first), calendar.close(last))
+    rows = rows.with_columns(business_day("created", calendar).alias("day"))
+    version = lake.write(view_table(pipeline, view), rows, first, last)
+    asset = stage.key(pipeline, "features", view.name)
+    statistics = _statistics(view, rows)
+    return dg.MaterializeResult(
+        asset_key=asset,
+        metadata={
+            "dagster/row_count": rows.height,
+            "entities": rows.select(view.keys).n_unique(),
+            "delta_version": version,
+            "features": stage.markdown_table(statistics, 40),
+        },
+        check_results=[_in_range(asset, view, statistics, rows.height)],
+    )
+
+
+def _statistics(view: View, rows: "pl.DataFrame") -> "pl.DataFrame":
+    import polars as pl
+
+    numeric = [feature.name for feature in view.features if feature.type != "string"]
+    names = [feature.name for feature in view.features]
+    parts = [
+        rows.select(pl.col(names).is_not_null().mean()),
+        *(rows.select(getattr(pl.col(numeric), f)().cast(pl.Float64)) for f in ("min", "mean", "max") if numeric),
+    ]
+    found = [part.row(0, named=True) for part in parts]
+    labels = ("present", "min", "mean", "max")
+    return pl.DataFrame(
+        [{"feature": name, **{label: row.get(name) for label, row in zip(labels, found, strict=False)}} for name in names],
+        schema={"feature": pl.String(), **dict.fromkeys(labels[: len(found)], pl.Float64())},
+    )
+
+
+def _in_range(asset: dg.AssetKey, view: View, statistics: "pl.DataFrame", rows: int) -> dg.AssetCheckResult:
+    problems = []
+    for feature, found in zip(view.features, statistics.iter_rows(named=True), strict=True):
+        if feature.minimum is not None and (found.get("min") or 0.0) < feature.minimum:
+            problems.append(f"{feature.name}: least value {found['min']:.4g} is below {feature.minimum:g}")
+        if feature.maximum is not None and (found.get("max") or 0.0) > feature.maximum:
+            problems.append(f"{feature.name}: largest value {found['max']:.4g} is above {feature.maximum:g}")
+        if rows and not found["present"]:
+            problems.append(f"{feature.name}: no value in {rows} rows")
+    return stage.passed(
+        asset,
+        "in_range",
+        not problems,
+        "; ".join(problems) or f"{rows} rows of {len(view.features)} features, all in range",
+        warn=True,
+        metadata={"rows": rows},
+    )

@@ -1,0 +1,247 @@
+"""The trained model: tuned, fitted, calibrated and evaluated; everything about it is in its MLflow run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets import stage
+from assets.training_set import GATE, TRAIN, training_table
+from lifecycle import scoring
+from lifecycle.pipeline import Pipeline
+from resources.lake import Lake
+from resources.registry import Registry, TrainingRecord
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import numpy as np
+    import polars as pl
+
+    from lifecycle.evaluation import Evaluation
+    from lifecycle.reference import Reference
+    from lifecycle.training import TrainedModel
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The model on the rows kept for the gate, and the simple baselines on the same rows."""
+
+    rows: "pl.DataFrame"
+    scores: "np.ndarray"
+    evaluation: "Evaluation"
+    baseline_losses: dict[str, float]
+
+
+def build(pipeline: Pipeline) -> dg.Definitions:
+    asset = stage.key(pipeline, "trained_model")
+
+    @dg.multi_asset(
+        name=f"{pipeline.name}__trained_model",
+        specs=[
+            stage.spec(
+                pipeline,
+                "trained_model",
+                group="training",
+                description="The model that can be trained at the close of the day: the best of "
+                f"{pipeline.training.trials} trials over {', '.join(pipeline.training.families)} with time-ordered "
+                "validation, calibrated, with its evaluation and reference. Materialized only when something or "
+                "someone retrains.",
+                kinds={"optuna", "scikitlearn", "mlflow"},
+                deps=[stage.key(pipeline, "training_set")],
+            )
+        ],
+        check_specs=[
+            stage.check(
+                pipeline,
+                asset,
+                "beats_baselines",
+                "On days it has not learnt from, its mean loss is below that of every simple baseline.",
+            )
+        ],
+        pool=f"{pipeline.name}__training",
+    )
+    def trained_model(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], registry: dg.ResourceParam[Registry]
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        from lifecycle.training import train
+
+        day = stage.last_day(context)
+        rows = lake.read(training_table(pipeline), day, day)
+        trained = train(
+            _frame(pipeline, rows.filter(rows["part"] == TRAIN)),
+            pipeline.features,
+            "label",
+            pipeline.training,
+            pipeline.task,
+            costs=pipeline.costs,
+            groups=pipeline.slices,
+            progress=context.log.info,
+        )
+        judged = _judge(pipeline, trained, rows.filter(rows["part"] == GATE))
+        record = _record(pipeline, day, trained, judged, rows, context)
+        run_id = registry.log_training(pipeline.name, trained.estimator, record, _reference(pipeline, trained, judged))
+        yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(run_id, trained, judged, record))
+        yield _beats_baselines(asset, judged)
+
+    return dg.Definitions(assets=[trained_model])
+
+
+def _frame(pipeline: Pipeline, rows: "pl.DataFrame") -> Any:
+    """The training rows as the trainer takes them: inputs, label, event day, key, moment and slices."""
+    import polars as pl
+
+    names = [feature.name for feature in pipeline.features]
+    inputs = scoring.model_inputs(rows, names, pipeline)
+    extra = rows.select(
+        pl.col("label"),
+        pl.col("event_day").cast(pl.Datetime("us")).alias("event_day"),
+        pl.concat_str(list(pipeline.spine.key), separator="|").alias("event_key"),
+        "moment",
+        *(pl.col(name).cast(pl.String) for name in pipeline.slices if name not in names),
+    ).to_pandas()
+    return inputs.assign(**{name: extra[name].to_numpy() for name in extra.columns})
+
+
+def _judge(pipeline: Pipeline, trained: "TrainedModel", rows: "pl.DataFrame") -> Judged:
+    from lifecycle.evaluation import evaluate
+    from lifecycle.losses import row_losses
+
+    names = [feature.name for feature in pipeline.features]
+    scores = scoring.score(trained.estimator, rows, names, pipeline)
+    labels = rows["label"].to_numpy()
+    frame = _frame(pipeline, rows)
+    losses = {
+        baseline.name: float(row_losses(labels, baseline.predict(frame), pipeline.task).mean())
+        for baseline in trained.baselines
+    }
+    evaluation = evaluate(
+        labels,
+        scores,
+        rows["event_day"].to_numpy().astype("datetime64[D]"),
+        pipeline.task,
+        threshold=trained.threshold,
+        slices=frame[list(pipeline.slices)] if pipeline.slices else None,
+        seed=pipeline.training.seed,
+    )
+    return Judged(rows, scores, evaluation, losses)
+
+
+def _reference(pipeline: Pipeline, trained: "TrainedModel", judged: Judged) -> "Reference":
+    """The profile of the days the model was judged on, as the nightly batch asks about them.
+
+    Scores on rows the model has learnt from are sharper than those to come; the judged days are the most recent
+    ones it has not learnt from.
+    """
+    import numpy as np
+
+    from lifecycle.evaluation import evaluate
+    from lifecycle.reference import profile
+
+    batch = (judged.rows["moment"] == pipeline.spine.moments[0].name).to_numpy()
+    rows, scores = judged.rows.filter(batch), judged.scores[batch]
+    labels = rows["label"].to_numpy()
+    days = rows["event_day"].to_numpy().astype("datetime64[D]")
+    metrics = evaluate(labels, scores, days, pipeline.task, threshold=trained.threshold, slices=None, seed=0).metrics
+    finite = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
+    return profile(rows, pipeline.features, scores, labels, finite)
+
+
+def _record(
+    pipeline: Pipeline,
+    day: "date",
+    trained: "TrainedModel",
+    judged: Judged,
+    rows: "pl.DataFrame",
+    context: dg.AssetExecutionContext,
+) -> TrainingRecord:
+    from lifecycle import plots
+
+    labels = judged.rows["label"].to_numpy()
+    gate_days = judged.rows["event_day"]
+    loss = "log_loss" if pipeline.task == "classification" else "rmse"
+    pictures = {}
+    if pipeline.task == "classification":
+        gap = judged.evaluation.metrics["calibration_gap"]
+        title = f"Mean forecast is {abs(gap):.1%} {'above' if gap > 0 else 'below'} the mean outcome on unseen days"
+        pictures["reliability.png"] = plots.reliability(labels, {"model": judged.scores}, title)
+    names = sorted(trained.importances, key=lambda name: -trained.importances[name])[:15]
+    pictures["importance.png"] = plots.importance_bars(
+        names, [trained.importances[name] for name in names], f"{names[0]} matters most", "growth of loss when shuffled"
+    )
+    return TrainingRecord(
+        params={"family": trained.family, **trained.params, "rows": trained.rows, "seed": pipeline.training.seed},
+        metrics={
+            **{f"validation_{name}": value for name, value in trained.evaluation.metrics.items()},
+            **{f"unseen_{name}": value for name, value in judged.evaluation.metrics.items()},
+            "tuning_seconds": trained.tuning.seconds,
+        },
+        tags={
+            "pipeline": pipeline.name,
+            "day": str(day),
+            "dagster_run": context.run_id,
+            "data_versions": rows["data_versions"][0],
+        },
+        documents={
+            "evaluation.json": {
+                "loss": loss,
+                "threshold": trained.threshold,
+                "validation": _document(trained.evaluation),
+                "unseen": _document(judged.evaluation) | {"first_day": gate_days.min(), "last_day": gate_days.max()},
+                "trained_through": rows.filter(rows["part"] == TRAIN)["event_day"].max(),
+                "baseline_losses": judged.baseline_losses,
+                "importances": trained.importances,
+                "features": [feature.name for feature in pipeline.features],
+            }
+        },
+        plots=pictures,
+        trials=trained.tuning.trials,
+    )
+
+
+def _document(evaluation: "Evaluation") -> dict[str, Any]:
+    return {"metrics": evaluation.metrics, "intervals": evaluation.intervals, "slices": evaluation.slices}
+
+
+def _beats_baselines(asset: dg.AssetKey, judged: Judged) -> dg.AssetCheckResult:
+    loss = judged.evaluation.metrics["loss"]
+    lost = [f"{name} ({value:.4f})" for name, value in judged.baseline_losses.items() if value <= loss]
+    message = f"mean loss {loss:.4f} on unseen days; baselines: " + ", ".join(
+        f"{name} {value:.4f}" for name, value in judged.baseline_losses.items()
+    )
+    return stage.passed(
+        asset,
+        "beats_baselines",
+        not lost,
+        f"no better than {', '.join(lost)}; {message}" if lost else message,
+        metadata={"loss": loss, **{f"loss_{name}": value for name, value in judged.baseline_losses.items()}},
+    )
+
+
+def _metadata(run_id: str, trained: "TrainedModel", judged: Judged, record: TrainingRecord) -> dict[str, object]:
+    import polars as pl
+
+    rows = [
+        (name, value, *judged.evaluation.intervals.get(name, (None, None)))
+        for name, value in judged.evaluation.metrics.items()
+    ]
+    metadata: dict[str, object] = {
+        "mlflow_run": run_id,
+        "family": trained.family,
+        "params": dg.MetadataValue.json(dict(trained.params)),
+        "dagster/row_count": trained.rows,
+        "on_unseen_days": stage.markdown_table(
+            pl.DataFrame(rows, schema=["metric", "value", "low", "high"], orient="row", strict=False), 30
+        ),
+        "trials": stage.markdown_table(pl.DataFrame([_flat(trial) for trial in trained.tuning.trials], strict=False), 30),
+    }
+    if judged.evaluation.slices:
+        metadata["slices"] = stage.markdown_table(pl.DataFrame(judged.evaluation.slices, strict=False), 30)
+    for name, png in record.plots.items():
+        metadata[name.removesuffix(".png")] = dg.MetadataValue.md(stage.image(png, name))
+    return metadata
+
+
+def _flat(trial: Any) -> dict[str, Any]:
+    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in trial.items()}

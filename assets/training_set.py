@@ -1,0 +1,167 @@
+"""The training set: examples with the features as they were known, and the versions they were read at."""
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from assets import stage
+from assets.examples import read_labels, read_spine
+from assets.validated import validated_table
+from lifecycle.pipeline import Pipeline
+from resources.feature_store import FeatureStore
+from resources.lake import Lake
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TRAIN, GATE = "train", "gate"
+
+
+def training_table(pipeline: Pipeline) -> str:
+    return f"{pipeline.name}/training_set"
+
+
+def gate_start(pipeline: Pipeline, day: date) -> date:
+    """First of the labelled days that are kept out of training for the gate."""
+    return day - timedelta(days=pipeline.gate.window_days - 1)
+
+
+def build(pipeline: Pipeline) -> dg.Definitions:
+    asset = stage.key(pipeline, "training_set")
+
+    @dg.multi_asset(
+        name=f"{pipeline.name}__training_set",
+        specs=[
+            stage.spec(
+                pipeline,
+                "training_set",
+                group="training",
+                description="One example per event and moment it is asked about, with every feature as it was known "
+                f"then and the label `{pipeline.label.name}`. The last {pipeline.gate.window_days} labelled days are "
+                "kept out of training: champion and challenger meet on them.",
+                kinds={"feast", "deltalake"},
+                deps=[
+                    *(
+                        stage.up_to(stage.key(pipeline, "validated", name), pipeline)
+                        for name in dict.fromkeys([pipeline.spine.table, pipeline.label.table])
+                    ),
+                    *(stage.up_to(stage.key(pipeline, "features", view.name), pipeline) for view in pipeline.views),
+                ],
+            )
+        ],
+        check_specs=[
+            stage.check(
+                pipeline, asset, "enough_examples", "There are enough labelled days to train and to judge on.", True
+            ),
+            stage.check(pipeline, asset, "one_row_out", "Feature retrieval gave one row for every spine row."),
+            stage.check(pipeline, asset, "coverage", "No feature is missing in more than half of the examples."),
+        ],
+    )
+    def training_set(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        feature_store: dg.ResourceParam[FeatureStore],
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        import polars as pl
+
+        day = stage.last_day(context)
+        examples = _examples(pipeline, day, lake)
+        context.log.info(f"{examples.height} examples; retrieving {len(pipeline.features)} features")
+        versions = lake.versions(
+            [
+                *feature_store.tables(pipeline),
+                *(validated_table(pipeline, name) for name in (pipeline.spine.table, pipeline.label.table)),
+            ]
+        )
+        rows = feature_store.retrieve(pipeline, examples, versions)
+        rows = rows.with_columns(
+            pl.lit(json.dumps(versions)).alias("data_versions"), pl.lit(day).alias("day")
+        )
+        version = lake.write(training_table(pipeline), rows, day, day)
+        coverage = _coverage(pipeline, rows)
+        yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(rows, coverage, version, versions))
+        yield stage.passed(
+            asset,
+            "one_row_out",
+            rows.height == examples.height,
+            f"{rows.height} rows out for {examples.height} spine rows",
+        )
+        yield _coverage_check(asset, coverage)
+        yield _enough(pipeline, asset, rows)
+
+    return dg.Definitions(assets=[training_set])
+
+
+def _examples(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame":
+    """Labelled spine rows: a sample of those to train on, all of those to judge on."""
+    import polars as pl
+
+    from lifecycle.splits import sample_by_hash
+
+    first = pipeline.first_day + timedelta(days=1)
+    labels = read_labels(pipeline, lake, pipeline.first_day, day)
+    key = list(pipeline.spine.key)
+    rows = read_spine(pipeline, lake, first, day).join(labels, on=key, how="inner", maintain_order="left")
+    rows = rows.with_columns(
+        pl.when(pl.col("event_day") >= gate_start(pipeline, day)).then(pl.lit(GATE)).otherwise(pl.lit(TRAIN)).alias("part")
+    )
+    train = rows.filter(pl.col("part") == TRAIN)
+    keys = train.select(pl.concat_str(key, separator="|"))[:, 0].to_numpy()
+    kept = train.filter(pl.Series(sample_by_hash(keys, pipeline.training.max_rows, pipeline.training.seed)))
+    return pl.concat([kept, rows.filter(pl.col("part") == GATE)])
+
+
+def _coverage(pipeline: Pipeline, rows: "pl.DataFrame") -> "pl.DataFrame":
+    import polars as pl
+
+    names = [feature.name for feature in pipeline.features]
+    shares = rows.select(pl.col(names).is_not_null().mean())
+    return shares.transpose(include_header=True, header_name="feature", column_names=["present"]).sort("present")
+
+
+def _coverage_check(asset: dg.AssetKey, coverage: "pl.DataFrame") -> dg.AssetCheckResult:
+    import polars as pl
+
+    sparse = coverage.filter(pl.col("present") < 0.5)
+    names = [f"{name} in {share:.0%}" for name, share in sparse.iter_rows()]
+    message = f"present too rarely: {', '.join(names)}" if names else "every feature is present in half of the rows or more"
+    return stage.passed(asset, "coverage", not names, message, warn=True)
+
+
+def _enough(pipeline: Pipeline, asset: dg.AssetKey, rows: "pl.DataFrame") -> dg.AssetCheckResult:
+    import polars as pl
+
+    plan = pipeline.training
+    days = dict(rows.group_by("part").agg(pl.col("event_day").n_unique()).iter_rows())
+    needed = max(plan.min_days, plan.folds * plan.fold_days + 1)
+    ok = days.get(TRAIN, 0) >= needed and days.get(GATE, 0) > 0
+    return stage.passed(
+        asset,
+        "enough_examples",
+        ok,
+        f"{days.get(TRAIN, 0)} labelled days to train on ({needed} needed), {days.get(GATE, 0)} to judge on",
+    )
+
+
+def _metadata(
+    rows: "pl.DataFrame", coverage: "pl.DataFrame", version: int, versions: dict[str, int]
+) -> dict[str, object]:
+    import polars as pl
+
+    parts = rows.group_by("part", "moment").agg(
+        pl.len().alias("rows"),
+        pl.col("event_day").min().alias("first day"),
+        pl.col("event_day").max().alias("last day"),
+        pl.col("label").mean().alias("mean label"),
+    )
+    return {
+        "dagster/row_count": rows.height,
+        "delta_version": version,
+        "data_versions": dg.MetadataValue.json(versions),
+        "parts": stage.markdown_table(parts.sort("part", "moment")),
+        "least_present_features": stage.markdown_table(coverage, 15),
+    }
+

@@ -1,0 +1,395 @@
+"""Realised performance: forecasts held against what happened.
+
+What belongs here: metrics of a window with their sampling error, and the verdict on them. Not estimating
+performance before labels arrive, and not choosing between versions, which is the gate's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.losses import row_losses
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from lifecycle.pipeline import CostMatrix, MonitorRule, Task
+    from lifecycle.reference import Reference
+
+STANDARD_ERRORS = 2.0  # what exceeds its limit by less than this is a warning, not an error
+
+
+@dataclass(frozen=True)
+class PerformanceReport:
+    """How good the forecasts of a trailing window turned out to be.
+
+    Parameters
+    ----------
+    metrics : see ``realised``; None where a metric is not defined on the window.
+    slices : one row per slice column and value: rows, means of label, score and loss, ranking metric,
+        calibration gap with its standard error.
+    rows : forecasts with a label in the window.
+    labels_without_forecast, forecasts_without_label : rows of the window that could not be judged.
+    errors, warnings : the verdict; a limit exceeded by less than two standard errors is a warning.
+    reason : why there is no verdict; None when there is one.
+    """
+
+    task: Task
+    metrics: dict[str, float | None]
+    slices: pl.DataFrame
+    first_day: date | None
+    last_day: date | None
+    rows: int
+    labels_without_forecast: int
+    forecasts_without_label: int
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    reason: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready values."""
+        values = {name: value for name, value in vars(self).items() if name not in ("slices", "first_day", "last_day")}
+        window = {"first_day": _iso(self.first_day), "last_day": _iso(self.last_day)}
+        lists = {"errors": list(self.errors), "warnings": list(self.warnings), "slices": self.slices.to_dicts()}
+        return {**values, **window, **lists}
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Forecasts with labels as arrays."""
+
+    labels: np.ndarray
+    scores: np.ndarray
+    days: np.ndarray
+    task: Task
+
+    @property
+    def one_class(self) -> bool:
+        return self.task == "classification" and bool((self.labels == self.labels[0]).all())
+
+
+def realised(
+    forecasts: pl.DataFrame,
+    rule: MonitorRule,
+    reference: Reference | None,
+    task: Task,
+    threshold: float | None = None,
+    costs: CostMatrix | None = None,
+    slices: Sequence[str] = (),
+) -> PerformanceReport:
+    """Judge the forecasts of the last ``rule.performance_days`` days of ``forecasts``.
+
+    Parameters
+    ----------
+    forecasts : (rows,) with ``score``, ``label`` (null or NaN where there is none), ``day`` and the slices.
+    reference : what the champion promised; without it nothing is compared with the past.
+    threshold : score from which a row is acted on; with ``costs`` it gives precision, recall and value.
+    slices : columns by which results are also reported.
+
+    Returns
+    -------
+    PerformanceReport
+        Classification: ``auc``, ``log_loss``, ``brier``, ``brier_skill`` (1 - Brier / Brier of the window's
+        own base rate), ``log_loss_skill`` (the same against the reference's base rate), ``base_rate``,
+        ``mean_score``, ``calibration_gap`` (mean score - mean label); ``precision``, ``recall``,
+        ``acted_share``; ``value`` and ``value_per_1000`` rows beside those of acting on none and on all.
+        Regression: ``mae``, ``rmse``, ``r2``, ``bias`` (mean score - mean label), ``rmse_skill``.
+        ``…_standard_error`` are clustered by day, as the rows of a day err together.
+
+    Raises
+    ------
+    ValueError
+        If ``forecasts`` lacks a column.
+    """
+    import polars as pl
+
+    absent = [name for name in ("score", "label", "day", *slices) if name not in forecasts.columns]
+    if absent:
+        raise ValueError(f"forecasts lack the columns {absent}; they have {forecasts.columns}")
+    recent = _trailing(forecasts, rule.performance_days)
+    scored, labelled = pl.col("score").is_not_null(), pl.col("label").is_not_null()
+    judged = recent.filter(scored & labelled)
+    window = _Window(judged["label"].to_numpy(), judged["score"].to_numpy(), judged["day"].to_numpy(), task)
+    metrics = _metrics(window, reference, threshold, costs) if judged.height else {}
+    reason = _reason(recent, window)
+    errors, warnings = ([], []) if reason else _verdict(window, metrics, rule, reference)
+    return PerformanceReport(
+        task=task,
+        metrics=metrics,
+        slices=_slice_table(judged, slices, task),
+        first_day=recent["day"].min(),  # type: ignore[arg-type]
+        last_day=recent["day"].max(),  # type: ignore[arg-type]
+        rows=judged.height,
+        labels_without_forecast=recent.filter(~scored & labelled).height,
+        forecasts_without_label=recent.filter(scored & ~labelled).height,
+        errors=tuple(errors),
+        warnings=tuple(warnings),
+        reason=reason,
+    )
+
+
+def clustered_standard_error(influence: np.ndarray, days: np.ndarray) -> float | None:
+    """Standard error of a statistic whose rows move together within a day.
+
+    Parameters
+    ----------
+    influence : (rows,) contribution of every row to the statistic's deviation from its expectation, so that
+        their sum is about zero: ``(x - mean) / rows`` for a mean.
+    days : (rows,) day of each row.
+
+    Returns
+    -------
+    float or None
+        None with fewer than two days.
+
+    Notes
+    -----
+    The sandwich estimator with the small-sample factor G / (G - 1); Liang & Zeger (1986), "Longitudinal data
+    analysis using generalized linear models".
+    """
+    import numpy as np
+
+    _, index = np.unique(days, return_inverse=True)
+    sums = np.bincount(index, weights=influence)
+    if sums.size < 2:
+        return None
+    return float(np.sqrt(sums.size / (sums.size - 1) * np.sum(sums**2)))
+
+
+def ranking(labels: np.ndarray, scores: np.ndarray, days: np.ndarray, task: Task) -> tuple[float | None, float | None]:
+    """AUC (classification) or R² (regression) and its standard error clustered by day.
+
+    Returns
+    -------
+    value, standard_error
+        (None, None) when it is not defined: one class only, or labels that do not vary.
+
+    Notes
+    -----
+    The AUC's influence are the placement values of DeLong, DeLong & Clarke-Pearson (1988), summed within
+    clusters as in Obuchowski (1997), "Nonparametric analysis of clustered ROC curve data".
+    """
+    statistic = _auc if task == "classification" else _r2
+    value, influence = statistic(labels, scores)
+    return value, clustered_standard_error(influence, days) if value is not None else None
+
+
+def _auc(labels: np.ndarray, scores: np.ndarray) -> tuple[float | None, np.ndarray]:
+    import numpy as np
+
+    positive = labels > 0.5
+    hits, misses = int(positive.sum()), int((~positive).sum())
+    influence = np.zeros(labels.size)
+    if not hits or not misses:
+        return None, influence
+    ranks = _midranks(scores)
+    # Share of the other class that each row outranks (a positive) or is outranked by (a negative).
+    above = (ranks[positive] - _midranks(scores[positive])) / misses
+    below = 1 - (ranks[~positive] - _midranks(scores[~positive])) / hits
+    value = float(above.mean())
+    influence[positive] = (above - value) / hits
+    influence[~positive] = (below - value) / misses
+    return value, influence
+
+
+def _midranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, ties sharing the mean of theirs."""
+    import numpy as np
+
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[index]
+
+
+def _r2(labels: np.ndarray, scores: np.ndarray) -> tuple[float | None, np.ndarray]:
+    squared, spread = (labels - scores) ** 2, (labels - labels.mean()) ** 2
+    if not spread.any():
+        return None, spread
+    error, variance = squared.mean(), spread.mean()
+    influence = (-(squared - error) / variance + error / variance**2 * (spread - variance)) / labels.size
+    return float(1 - error / variance), influence
+
+
+def _trailing(forecasts: pl.DataFrame, days: int) -> pl.DataFrame:
+    """The last ``days`` days, a NaN turned into null."""
+    import polars as pl
+
+    values = [pl.col(name).cast(pl.Float64).fill_nan(None) for name in ("score", "label")]
+    recent = forecasts.with_columns(values).filter(pl.col("day").is_not_null())
+    if recent.is_empty():
+        return recent
+    return recent.filter(pl.col("day") > pl.col("day").max() - timedelta(days=days))
+
+
+def _reason(recent: pl.DataFrame, window: _Window) -> str | None:
+    if recent.is_empty():
+        return "The window holds no forecasts."
+    if not window.labels.size:
+        return f"None of the window's {recent.height:,} rows has both a forecast and a label yet."
+    if window.one_class:
+        return f"All {window.labels.size:,} labels of the window are {window.labels[0]:g}: nothing can be ranked."
+    return None
+
+
+def _metrics(
+    window: _Window, reference: Reference | None, threshold: float | None, costs: CostMatrix | None
+) -> dict[str, float | None]:
+    labels, scores, days, task = window.labels, window.scores, window.days, window.task
+    gap = scores - labels
+    gap_error = clustered_standard_error((gap - gap.mean()) / gap.size, days)
+    value, value_error = ranking(labels, scores, days, task)
+    loss, past = float(row_losses(labels, scores, task).mean()), _past_loss(window, reference)
+    if task == "regression":
+        return {
+            "mae": float(abs(gap).mean()),
+            "rmse": loss**0.5,
+            "rmse_skill": 1 - (loss / past) ** 0.5 if past else None,
+            "r2": value,
+            "r2_standard_error": value_error,
+            "bias": float(gap.mean()),
+            "bias_standard_error": gap_error,
+        }
+    brier, base_rate = float((gap**2).mean()), float(labels.mean())
+    return {
+        "auc": value,
+        "auc_standard_error": value_error,
+        "log_loss": loss,
+        "log_loss_skill": 1 - loss / past if past else None,
+        "brier": brier,
+        "brier_skill": None if window.one_class else 1 - brier / (base_rate * (1 - base_rate)),
+        "base_rate": base_rate,
+        "mean_score": float(scores.mean()),
+        "calibration_gap": float(gap.mean()),
+        "calibration_gap_standard_error": gap_error,
+        **_decisions(window, threshold, costs),
+    }
+
+
+def _decisions(window: _Window, threshold: float | None, costs: CostMatrix | None) -> dict[str, float | None]:
+    """What acting from the threshold on was worth, beside acting on none and on all."""
+    if threshold is None:
+        return {}
+    rows = window.labels.size
+    acted, positive = window.scores >= threshold, window.labels > 0.5
+    hits, alarms, positives = int((acted & positive).sum()), int(acted.sum()), int(positive.sum())
+    metrics: dict[str, float | None] = {
+        "precision": hits / alarms if alarms else None,
+        "recall": hits / positives if positives else None,
+        "acted_share": alarms / rows,
+    }
+    if costs is None:
+        return metrics
+    misses, negatives = positives - hits, rows - positives
+    false_alarms = alarms - hits
+    value = (
+        costs.true_positive * hits
+        + costs.false_positive * false_alarms
+        + costs.false_negative * misses
+        + costs.true_negative * (negatives - false_alarms)
+    )
+    none = costs.false_negative * positives + costs.true_negative * negatives
+    everything = costs.true_positive * positives + costs.false_positive * negatives
+    per_1000 = {"value": value, "value_acting_on_none": none, "value_acting_on_all": everything}
+    return metrics | {"value": value} | {f"{name}_per_1000": 1000 * total / rows for name, total in per_1000.items()}
+
+
+def _past_losses(window: _Window, reference: Reference) -> np.ndarray:
+    """Losses of always forecasting the reference's mean label, the least that a model must beat."""
+    import numpy as np
+
+    return row_losses(window.labels, np.asarray(reference.label_mean), window.task)
+
+
+def _past_loss(window: _Window, reference: Reference | None) -> float | None:
+    if reference is None or reference.label_mean is None:
+        return None
+    return float(_past_losses(window, reference).mean())
+
+
+def _verdict(
+    window: _Window, metrics: dict[str, float | None], rule: MonitorRule, reference: Reference | None
+) -> tuple[list[str], list[str]]:
+    findings = [_calibration(metrics, rule, window.task)]
+    if reference is not None:
+        findings += [_ranking_fall(metrics, rule, reference, window.task), _worse_than_past(window, reference)]
+    found = [finding for finding in findings if finding is not None]
+    return [text for certain, text in found if certain], [text for certain, text in found if not certain]
+
+
+def _calibration(metrics: dict[str, float | None], rule: MonitorRule, task: Task) -> tuple[bool, str] | None:
+    name = "calibration_gap" if task == "classification" else "bias"
+    gap, error = metrics[name], metrics[f"{name}_standard_error"]
+    if gap is None or abs(gap) <= rule.calibration_gap:
+        return None
+    return _finding(
+        f"Forecasts are {'above' if gap > 0 else 'below'} what happened by {abs(gap):.3g} on average, "
+        f"more than {rule.calibration_gap:g}",
+        abs(gap),
+        error,
+    )
+
+
+def _ranking_fall(
+    metrics: dict[str, float | None], rule: MonitorRule, reference: Reference, task: Task
+) -> tuple[bool, str] | None:
+    name, title = ("auc", "AUC") if task == "classification" else ("r2", "R²")
+    now, past = metrics[name], reference.metrics.get(name)
+    if now is None or past is None or past - now <= rule.ranking_drop:
+        return None
+    text = f"{title} fell from {past:.3f} at the champion's judging to {now:.3f}, by more than {rule.ranking_drop:g}"
+    return _finding(text, past - now, metrics[f"{name}_standard_error"])
+
+
+def _worse_than_past(window: _Window, reference: Reference) -> tuple[bool, str] | None:
+    if reference.label_mean is None:
+        return None
+    excess = row_losses(window.labels, window.scores, window.task) - _past_losses(window, reference)
+    mean = float(excess.mean())
+    if mean <= 0:
+        return None
+    what = "Log loss" if window.task == "classification" else "Mean squared error"
+    error = clustered_standard_error((excess - mean) / excess.size, window.days)
+    text = f"{what} is {mean:.3g} worse than always forecasting the reference's mean, {reference.label_mean:.3g}"
+    return _finding(text, mean, error)
+
+
+def _finding(text: str, size: float, error: float | None) -> tuple[bool, str]:
+    """Whether ``size`` is beyond sampling error, and the sentence that says so."""
+    if error is None:
+        return False, f"{text}; one day alone cannot tell by how much it varies."
+    if size > STANDARD_ERRORS * error:
+        return True, f"{text} (standard error {error:.2g})."
+    return False, f"{text}, but within sampling error (standard error {error:.2g})."
+
+
+def _slice_table(judged: pl.DataFrame, slices: Sequence[str], task: Task) -> pl.DataFrame:
+    import polars as pl
+
+    name = "auc" if task == "classification" else "r2"
+    schema = {"slice": pl.String(), "value": pl.String(), "rows": pl.Int64()} | {
+        column: pl.Float64()
+        for column in ("mean_label", "mean_score", "loss", name, "calibration_gap", "calibration_gap_standard_error")
+    }
+    rows = [
+        [column, "missing" if key[0] is None else str(key[0]), *_slice_row(part, task)]
+        for column in slices
+        for key, part in sorted(judged.partition_by(column, as_dict=True).items(), key=lambda item: str(item[0][0]))
+    ]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _slice_row(part: pl.DataFrame, task: Task) -> list[float | None]:
+    labels, scores, days = (part[name].to_numpy() for name in ("label", "score", "day"))
+    gap = scores - labels
+    error = clustered_standard_error((gap - gap.mean()) / gap.size, days)
+    value, _ = ranking(labels, scores, days, task)
+    loss = row_losses(labels, scores, task).mean()
+    means = [float(mean) for mean in (labels.mean(), scores.mean(), loss)]
+    return [part.height, *means, value, float(gap.mean()), error]
+
+
+def _iso(day: date | None) -> str | None:
+    return day.isoformat() if day else None

@@ -1,0 +1,319 @@
+"""The reference: the profile of data and predictions that comes with a champion.
+
+What belongs here: making the profile, counting other data over the same bins, and its JSON form. Comparing
+is in ``drift.py`` and ``performance.py``; where the JSON is kept is the registry's business.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from lifecycle.features import Feature
+
+QUANTILE_BINS = 10
+MOST_CATEGORIES = 128  # rarer ones are counted together as "other"
+
+
+@dataclass(frozen=True)
+class NumericProfile:
+    """Distribution of one numeric column.
+
+    Parameters
+    ----------
+    edges : inner edges, ascending; bin i is (edges[i-1], edges[i]], the outer bins are unbounded.
+    counts : rows in each of the ``len(edges) + 1`` bins.
+    missing : rows without a finite value.
+    mean, std, minimum, maximum : of the finite values; None when there are none.
+    """
+
+    name: str
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    missing: int
+    mean: float | None
+    std: float | None
+    minimum: float | None
+    maximum: float | None
+
+    @property
+    def bins(self) -> tuple[str, ...]:
+        """A short name of every bin, the missing values last."""
+        if not self.edges:
+            return ("any value", "missing")
+        return (*_edge_labels(self.edges), f"> {self.edges[-1]:.3g}", "missing")
+
+    @property
+    def bin_counts(self) -> tuple[int, ...]:
+        """Rows in every bin, the missing values last."""
+        return (*self.counts, self.missing)
+
+
+@dataclass(frozen=True)
+class CategoricalProfile:
+    """Distribution of one categorical column.
+
+    Parameters
+    ----------
+    categories, counts : the most frequent values and their rows, most frequent first.
+    other : rows with rarer values.
+    missing : rows without a value.
+    """
+
+    name: str
+    categories: tuple[str, ...]
+    counts: tuple[int, ...]
+    other: int
+    missing: int
+
+    @property
+    def bins(self) -> tuple[str, ...]:
+        """A short name of every bin, the other and the missing values last."""
+        return (*self.categories, "other", "missing")
+
+    @property
+    def bin_counts(self) -> tuple[int, ...]:
+        """Rows in every bin, the other and the missing values last."""
+        return (*self.counts, self.other, self.missing)
+
+
+Profile = NumericProfile | CategoricalProfile
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a champion saw and said when it was judged; monitoring compares with it.
+
+    Parameters
+    ----------
+    features : profiles in the order of the model's inputs.
+    predictions : profile of the scores.
+    label_mean : base rate (classification) or mean (regression) of the labels; None without labels.
+    metrics : metrics of the version on the window it was judged on (``auc``, ``log_loss``, ``r2``, …).
+    first_day, last_day : the window; None when the profiled frame had no ``day`` column.
+    """
+
+    features: tuple[Profile, ...]
+    predictions: NumericProfile
+    label_mean: float | None
+    metrics: dict[str, float]
+    rows: int
+    first_day: date | None
+    last_day: date | None
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [feature.name for feature in self.features]
+
+    def to_json(self) -> str:
+        """The reference as JSON; ``from_json`` gives an equal one back."""
+        return json.dumps(asdict(self), default=date.isoformat, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Reference:
+        """The reference that ``to_json`` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the text is not the JSON of a reference.
+        """
+        try:
+            raw = json.loads(text)
+            return cls(
+                features=tuple(_profile_from(feature) for feature in raw["features"]),
+                predictions=NumericProfile(**_tuples(raw["predictions"])),
+                label_mean=raw["label_mean"],
+                metrics=raw["metrics"],
+                rows=raw["rows"],
+                first_day=_day_from(raw["first_day"]),
+                last_day=_day_from(raw["last_day"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"this is not the JSON of a reference ({error!r}); train and register the version again")
+
+
+def profile(
+    frame: pl.DataFrame,
+    features: Sequence[Feature],
+    scores: np.ndarray,
+    labels: np.ndarray | None,
+    metrics: dict[str, float],
+) -> Reference:
+    """Profile the data and the predictions of a version on the window it was judged on.
+
+    Parameters
+    ----------
+    frame : (rows,) with a column for each feature; its column ``day``, if any, gives the window.
+    scores, labels : (rows,) predictions and outcomes; labels that are not known are NaN.
+    metrics : the version's metrics on these rows; those that are not finite are left out.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, columns are missing, or the lengths differ.
+    """
+    import numpy as np
+
+    _check_shapes(frame, features, scores, labels)
+    known = np.asarray(labels, dtype=float) if labels is not None else np.empty(0)
+    known = known[np.isfinite(known)]
+    days = frame["day"] if "day" in frame.columns else None
+    return Reference(
+        features=tuple(_profile_column(feature, frame[feature.name]) for feature in features),
+        predictions=_numeric("prediction", np.asarray(scores, dtype=float)),
+        label_mean=float(known.mean()) if known.size else None,
+        metrics={name: float(value) for name, value in metrics.items() if np.isfinite(value)},
+        rows=frame.height,
+        first_day=_as_day(days.min()) if days is not None else None,
+        last_day=_as_day(days.max()) if days is not None else None,
+    )
+
+
+def numbers(column: pl.Series) -> np.ndarray:
+    """The values of a numeric or boolean column as floats, NaN where missing.
+
+    Raises
+    ------
+    ValueError
+        If the column holds something else.
+    """
+    import polars as pl
+
+    if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
+        raise ValueError(f"column {column.name!r} has type {column.dtype}; its feature is declared numeric")
+    return column.cast(pl.Float64).to_numpy()
+
+
+def bin_numbers(reference: NumericProfile, values: np.ndarray) -> np.ndarray:
+    """Count ``values`` over the bins of ``reference``, the missing ones last."""
+    import numpy as np
+
+    finite = values[np.isfinite(values)]
+    counts = _count_bins(np.asarray(reference.edges), finite)
+    return np.append(counts, values.size - finite.size)
+
+
+def bin_categories(reference: CategoricalProfile, column: pl.Series) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Count a column over the bins of ``reference``, the other and the missing values last.
+
+    Returns
+    -------
+    counts, new
+        ``new`` names values the reference never saw, most frequent first; empty when the reference pooled
+        rare values as "other", because then one cannot tell.
+    """
+    import numpy as np
+
+    counted = _category_counts(column)
+    missing = counted.pop(None, 0)
+    known = [counted.pop(category, 0) for category in reference.categories]
+    new = tuple(name for name in counted if name is not None) if reference.other == 0 else ()
+    return np.array([*known, sum(counted.values()), missing]), new
+
+
+def _profile_column(feature: Feature, column: pl.Series) -> Profile:
+    if feature.type == "string":
+        return _categorical(feature.name, column)
+    return _numeric(feature.name, numbers(column))
+
+
+def _numeric(name: str, values: np.ndarray) -> NumericProfile:
+    import numpy as np
+
+    finite = values[np.isfinite(values)]
+    missing = int(values.size - finite.size)
+    if not finite.size:
+        return NumericProfile(name, (), (0,), missing, None, None, None, None)
+    levels = np.arange(1, QUANTILE_BINS) / QUANTILE_BINS
+    edges = np.unique(np.quantile(finite, levels, method="lower"))
+    minimum, maximum = float(finite.min()), float(finite.max())
+    if edges[0] == minimum:
+        # Much mass at the minimum (often: a constant): a bin below it, or a fall would go unnoticed.
+        edges = np.insert(edges, 0, np.nextafter(minimum, -np.inf))
+    return NumericProfile(
+        name=name,
+        edges=tuple(edges.tolist()),
+        counts=tuple(_count_bins(edges, finite).tolist()),
+        missing=missing,
+        mean=float(finite.mean()),
+        std=float(finite.std()),
+        minimum=minimum,
+        maximum=maximum,
+    )
+
+
+def _categorical(name: str, column: pl.Series) -> CategoricalProfile:
+    counted = _category_counts(column)
+    missing = counted.pop(None, 0)
+    ranked = [(category, count) for category, count in counted.items() if category is not None]
+    kept = ranked[:MOST_CATEGORIES]
+    return CategoricalProfile(
+        name=name,
+        categories=tuple(category for category, _ in kept),
+        counts=tuple(count for _, count in kept),
+        other=sum(count for _, count in ranked[MOST_CATEGORIES:]),
+        missing=missing,
+    )
+
+
+def _count_bins(edges: np.ndarray, finite: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return np.bincount(np.searchsorted(edges, finite, side="left"), minlength=edges.size + 1)
+
+
+def _category_counts(column: pl.Series) -> dict[str | None, int]:
+    """Rows of every value, most frequent first, ties by name, so that the same data give the same profile."""
+    import polars as pl
+
+    values = column.cast(pl.String).alias("value").to_frame()
+    counted = values.group_by("value").len("rows").sort(["rows", "value"], descending=[True, False])
+    return dict(zip(counted["value"].to_list(), counted["rows"].to_list(), strict=True))
+
+
+def _edge_labels(edges: tuple[float, ...]) -> list[str]:
+    import numpy as np
+
+    labels = [f"≤ {edge:.3g}" for edge in edges]
+    if len(edges) > 1 and edges[0] == np.nextafter(edges[1], -np.inf):
+        labels[0] = f"< {edges[1]:.3g}"
+    return labels
+
+
+def _check_shapes(
+    frame: pl.DataFrame, features: Sequence[Feature], scores: np.ndarray, labels: np.ndarray | None
+) -> None:
+    if frame.is_empty():
+        raise ValueError("the frame to profile has no rows; profile the window the version was judged on")
+    absent = [feature.name for feature in features if feature.name not in frame.columns]
+    if absent:
+        raise ValueError(f"the frame to profile lacks the features {absent}; it has {frame.columns}")
+    for name, values in (("scores", scores), ("labels", labels)):
+        if values is not None and len(values) != frame.height:
+            raise ValueError(f"{name} have {len(values)} rows, the frame {frame.height}; pass one per row")
+
+
+def _profile_from(raw: dict[str, Any]) -> Profile:
+    return NumericProfile(**_tuples(raw)) if "edges" in raw else CategoricalProfile(**_tuples(raw))
+
+
+def _tuples(raw: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+
+
+def _day_from(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
+def _as_day(value: Any) -> date | None:
+    if value is not None and type(value) is not date:
+        raise ValueError(f"column 'day' holds {type(value).__name__}; it must hold dates")
+    return value

@@ -1,0 +1,107 @@
+"""Dagster resources: they carry the configuration and hand out plain clients."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import dagster as dg
+
+from resources.alerts import Alerts
+from resources.feature_store import FeatureStore
+from resources.lake import Lake
+from resources.landing import Landing
+from resources.ledger import Ledger
+from resources.registry import Registry
+from resources.settings import Settings
+
+
+class LakeResource(dg.ConfigurableResource[Lake]):
+    """The Delta lake at a folder or object-store URI."""
+
+    root: str
+
+    def create_resource(self, context: dg.InitResourceContext) -> Lake:  # noqa: ARG002
+        return Lake(self.root)
+
+
+class LandingResource(dg.ConfigurableResource[Landing]):
+    """The folder in which an upstream puts files, and the notes of what was ingested."""
+
+    root: str
+    notes: str
+
+    def create_resource(self, context: dg.InitResourceContext) -> Landing:  # noqa: ARG002
+        return Landing(Path(self.root), Path(self.notes))
+
+
+class FeatureStoreResource(dg.ConfigurableResource[FeatureStore]):
+    """Feast, over the lake."""
+
+    home: str
+    lake: str
+
+    def create_resource(self, context: dg.InitResourceContext) -> FeatureStore:  # noqa: ARG002
+        return _feature_store(self.home, self.lake)
+
+
+class RegistryResource(dg.ConfigurableResource[Registry]):
+    """MLflow: runs, model versions and what serves."""
+
+    tracking_uri: str
+    artifacts: str
+
+    def create_resource(self, context: dg.InitResourceContext) -> Registry:  # noqa: ARG002
+        return _registry(self.tracking_uri, self.artifacts)
+
+
+class LedgerResource(dg.ConfigurableResource[Ledger]):
+    """The append-only history of decisions, in the lake."""
+
+    lake: str
+
+    def create_resource(self, context: dg.InitResourceContext) -> Ledger:  # noqa: ARG002
+        return Ledger(Lake(self.lake))
+
+
+class AlertsResource(dg.ConfigurableResource[Alerts]):
+    """Where alerts go."""
+
+    path: str
+
+    def create_resource(self, context: dg.InitResourceContext) -> Alerts:  # noqa: ARG002
+        return Alerts(Path(self.path))
+
+
+class ReportsResource(dg.ConfigurableResource[Path]):
+    """The folder for reports that people open in a browser."""
+
+    path: str
+
+    def create_resource(self, context: dg.InitResourceContext) -> Path:  # noqa: ARG002
+        return Path(self.path)
+
+
+def resources(settings: Settings) -> dict[str, dg.ConfigurableResource]:
+    """All resources of the project as the settings say."""
+    lake = settings.lake_uri or str(settings.lake)
+    return {
+        "lake": LakeResource(root=lake),
+        "landing": LandingResource(root=str(settings.landing), notes=str(settings.root / "ingested")),
+        "feature_store": FeatureStoreResource(home=str(settings.root), lake=lake),
+        "registry": RegistryResource(tracking_uri=settings.tracking_uri, artifacts=str(settings.root / "mlflow")),
+        "ledger": LedgerResource(lake=lake),
+        "alerts": AlertsResource(path=str(settings.alerts_path)),
+        "reports": ReportsResource(path=str(settings.reports)),
+    }
+
+
+# Feast's registry and MLflow's engine take seconds to open: a process opens each once, not once a run.
+@cache
+def _feature_store(home: str, lake: str) -> FeatureStore:
+    return FeatureStore(Path(home), Lake(lake))
+
+
+@cache
+def _registry(tracking_uri: str, artifacts: str) -> Registry:
+    return Registry(tracking_uri, artifacts)

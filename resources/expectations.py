@@ -1,0 +1,163 @@
+"""Great Expectations: builds a suite from a contract, runs it, and says which rows failed and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.contract import Column, Contract
+from lifecycle.pipeline import Table
+from lifecycle.validation import ROW
+
+if TYPE_CHECKING:
+    import polars as pl
+    from great_expectations import ExpectationSuite
+    from great_expectations.core.batch_definition import BatchDefinition
+
+CRITICAL, WARNING = "critical", "warning"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one expectation found."""
+
+    rule: str
+    severity: str
+    passed: bool
+    unexpected: int
+    sample: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a suite found: an outcome per rule, and (``_row``, ``reason``) for each broken rule of each row."""
+
+    outcomes: tuple[Outcome, ...]
+    failures: pl.DataFrame
+
+    @property
+    def critical(self) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if not outcome.passed and outcome.severity == CRITICAL]
+
+
+def suite(table: Table) -> ExpectationSuite:
+    """The suite of a table. Critical expectations block the day; the others send rows to quarantine."""
+    import great_expectations as gx
+    from great_expectations import expectations as gxe
+
+    rules: list[Any] = [
+        gxe.ExpectColumnValuesToBeNull(column="_problem", severity=CRITICAL, meta={"rule": "file has all columns"}),
+        gxe.ExpectColumnValuesToBeNull(column="_unparsed", severity=WARNING, meta={"rule": "values have their type"}),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="_premature", value_set=[False], severity=WARNING, meta={"rule": "known by the close of the day"}
+        ),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="_conflict",
+            value_set=[False],
+            severity=WARNING,
+            meta={"rule": f"one row per {', '.join(table.contract.key)}"},
+        ),
+    ]
+    if table.cadence == "daily":
+        rules.append(
+            gxe.ExpectTableRowCountToBeBetween(min_value=1, severity=WARNING, meta={"rule": "the day has rows"})
+        )
+    rules += [rule for column in table.contract.columns for rule in _column_rules(column)]
+    return gx.ExpectationSuite(f"{table.name}_contract", expectations=rules)
+
+
+def _column_rules(column: Column) -> list[Any]:
+    from great_expectations import expectations as gxe
+
+    rules: list[Any] = []
+    if column.required:
+        meta = {"rule": f"{column.name} is given"}
+        rules.append(gxe.ExpectColumnValuesToNotBeNull(column=column.name, severity=WARNING, meta=meta))
+    if column.minimum is not None or column.maximum is not None:
+        meta = {"rule": f"{column.name} in [{_bound(column.minimum)}, {_bound(column.maximum)}]"}
+        rules.append(
+            gxe.ExpectColumnValuesToBeBetween(
+                column=column.name,
+                min_value=column.minimum,
+                max_value=column.maximum,
+                severity=WARNING,
+                meta=meta,
+            )
+        )
+    if column.one_of:
+        meta = {"rule": f"{column.name} in {set(column.one_of)}"}
+        rules.append(
+            gxe.ExpectColumnValuesToBeInSet(
+                column=column.name, value_set=list(column.one_of), severity=WARNING, meta=meta
+            )
+        )
+    return rules
+
+
+def validate(table: Table, typed: pl.DataFrame) -> Verdict:
+    """Runs a table's suite over typed rows.
+
+    Parameters
+    ----------
+    typed : rows as ``lifecycle.validation.mark_duplicates`` returns them; duplicates must have been left out.
+    """
+    import polars as pl
+
+    frame = typed.select(
+        ROW, *table.contract.names, "_problem", "_unparsed", "_premature", "_conflict", "_file", "_line"
+    ).to_pandas()
+    batch = _batch_definition().get_batch({"dataframe": frame})
+    result = batch.validate(
+        _suite_of(table),
+        result_format={
+            "result_format": "COMPLETE",
+            "unexpected_index_column_names": [ROW],
+            "partial_unexpected_count": 3,
+            "include_unexpected_rows": False,
+        },
+    )
+    outcomes: list[Outcome] = []
+    failures: dict[str, list[Any]] = {ROW: [], "reason": []}
+    for item in result.results:
+        rule = str(item.expectation_config.meta["rule"])
+        column = item.expectation_config.kwargs.get("column")
+        rows = item.result.get("unexpected_index_list") or []
+        failures[ROW] += [row[ROW] for row in rows]
+        failures["reason"] += [_reason(rule, column, row.get(column)) for row in rows]
+        outcomes.append(
+            Outcome(
+                rule=rule,
+                severity=str(item.expectation_config.severity.value),
+                passed=bool(item.success),
+                unexpected=int(item.result.get("unexpected_count") or 0),
+                sample=", ".join(str(value) for value in item.result.get("partial_unexpected_list") or [])[:200],
+            )
+        )
+    outcomes.sort(key=lambda outcome: (outcome.passed, outcome.rule))
+    return Verdict(tuple(outcomes), pl.DataFrame(failures, schema={ROW: pl.Int64(), "reason": pl.String()}))
+
+
+def _reason(rule: str, column: str | None, value: Any) -> str:
+    return str(value) if column in ("_problem", "_unparsed") else f"not true that {rule}: {value}"
+
+
+def _bound(value: float | None) -> str:
+    return "…" if value is None else f"{value:g}"
+
+
+@cache
+def _batch_definition() -> BatchDefinition:
+    import great_expectations as gx
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    source = context.data_sources.add_pandas("landed")
+    return source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
+
+
+_SUITES: dict[tuple[str, Contract], "ExpectationSuite"] = {}
+
+
+def _suite_of(table: Table) -> ExpectationSuite:
+    return _SUITES.setdefault((table.name, table.contract), suite(table))

@@ -1,0 +1,178 @@
+"""The lake: Delta tables partitioned by business day. The one place that opens, reads and writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+    from deltalake import DeltaTable
+
+CHECKPOINT_EVERY = 20  # commits; reading the log of a table costs the same on day 300 as on day 60
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Delta tables under one root.
+
+    A table is named by its path below the root, e.g. ``flight_delays/raw/schedule``. All tables have a column
+    ``day`` (the business day) by which they are partitioned: rewriting a day replaces it in one atomic commit.
+
+    Parameters
+    ----------
+    root : folder or object-store URI.
+    storage_options : credentials and settings of the object store, as delta-rs takes them.
+    """
+
+    root: str
+    storage_options: Mapping[str, str] | None = None
+
+    def path(self, table: str) -> str:
+        return f"{self.root}/{table}"
+
+    def exists(self, table: str) -> bool:
+        from deltalake import DeltaTable
+
+        return DeltaTable.is_deltatable(self.path(table), self._options)
+
+    def write(self, table: str, frame: pl.DataFrame, first: date, last: date) -> int:
+        """Replaces the days ``first`` to ``last`` (both included) of a table and returns the new version.
+
+        Rows of days not in ``frame`` vanish: an empty frame empties the days. The table is made when missing.
+
+        Raises
+        ------
+        ValueError
+            If the frame holds rows of other days.
+        """
+        import polars as pl
+        from deltalake import write_deltalake
+
+        outside = frame.filter(~pl.col("day").is_between(first, last, closed="both"))
+        if outside.height:
+            days = outside["day"].unique().sort().to_list()
+            raise ValueError(f"{table}: asked to write {first} to {last} but the frame has rows of {days}")
+        # The first write makes the table and has nothing to replace.
+        predicate = f"day >= '{first}' AND day <= '{last}'" if self.exists(table) else None
+        write_deltalake(
+            self.path(table),
+            frame.to_arrow(),
+            mode="overwrite",
+            predicate=predicate,
+            partition_by=["day"],
+            schema_mode="merge" if predicate else None,
+            storage_options=self._options,
+        )
+        return self._finish(table)
+
+    def append(self, table: str, frame: pl.DataFrame) -> int:
+        """Adds rows in one commit and returns the new version; safe from several processes at once."""
+        from deltalake import write_deltalake
+
+        write_deltalake(
+            self.path(table),
+            frame.to_arrow(),
+            mode="append",
+            partition_by=["day"],
+            storage_options=self._options,
+        )
+        return self._finish(table)
+
+    def scan(self, table: str, version: int | None = None) -> pl.LazyFrame:
+        """A table as a lazy frame, at a version when one is named.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the table does not exist yet.
+        """
+        import polars as pl
+
+        return pl.scan_delta(self._open(table, version))
+
+    def read(
+        self,
+        table: str,
+        first: date | None = None,
+        last: date | None = None,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+    ) -> pl.DataFrame:
+        """The rows of the days ``first`` to ``last`` (both included; None: no bound); only those days are read."""
+        import polars as pl
+
+        frame = self.scan(table, version)
+        if first is not None:
+            frame = frame.filter(pl.col("day") >= first)
+        if last is not None:
+            frame = frame.filter(pl.col("day") <= last)
+        return (frame.select(columns) if columns else frame).collect()
+
+    def read_if_exists(
+        self, table: str, schema: Mapping[str, pl.DataType], first: date | None = None, last: date | None = None
+    ) -> pl.DataFrame:
+        """Like ``read``, an empty frame of ``schema`` where there is no table yet."""
+        import polars as pl
+
+        with suppress(FileNotFoundError):
+            return self.read(table, first, last)
+        return pl.DataFrame(schema=dict(schema))
+
+    def version(self, table: str) -> int | None:
+        """The current version of a table, None where there is none yet."""
+        try:
+            return self._open(table).version()
+        except FileNotFoundError:
+            return None
+
+    def versions(self, tables: Iterable[str]) -> dict[str, int]:
+        """The current versions of those tables that exist; what a model records about its data."""
+        found = {table: self.version(table) for table in tables}
+        return {table: version for table, version in found.items() if version is not None}
+
+    def days(self, table: str) -> list[date]:
+        """The days that have rows, from the table's log alone."""
+        try:
+            partitions = self._open(table).partitions()
+        except FileNotFoundError:
+            return []
+        return sorted({date.fromisoformat(str(partition["day"])) for partition in partitions})
+
+    def row_counts(self, table: str) -> dict[date, int]:
+        """Rows per day, from the table's log alone."""
+        import pyarrow as pa
+
+        try:
+            actions = pa.table(self._open(table).get_add_actions(flatten=True))
+        except FileNotFoundError:
+            return {}
+        counts: dict[date, int] = {}
+        columns = (actions.column(name).to_pylist() for name in ("partition.day", "num_records"))
+        for day, rows in zip(*columns, strict=True):
+            counts[day] = counts.get(day, 0) + int(rows or 0)
+        return counts
+
+    @property
+    def _options(self) -> dict[str, str] | None:
+        return dict(self.storage_options) if self.storage_options else None
+
+    def _open(self, table: str, version: int | None = None) -> DeltaTable:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        try:
+            return DeltaTable(self.path(table), version=version, storage_options=self._options)
+        except TableNotFoundError as error:
+            raise FileNotFoundError(
+                f"table {table!r} does not exist in the lake {self.root}; materialize its asset first"
+            ) from error
+
+    def _finish(self, table: str) -> int:
+        written = self._open(table)
+        if written.version() and written.version() % CHECKPOINT_EVERY == 0:
+            written.create_checkpoint()
+        return written.version()

@@ -1,0 +1,151 @@
+"""The landing folder: files that an upstream puts down, one folder a table, one or more files a day.
+
+Layout: ``<landing>/<pipeline>/<table>/<YYYY-MM-DD>[.anything].csv``. What belongs here: finding and reading the
+files as text, and remembering what was ingested. Judging the rows is the contract's work.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lifecycle.pipeline import Pipeline, Table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NOTHING_LANDED = "nothing landed"
+# Columns that say where a row came from, added to the source's own.
+ORIGIN = ("_file", "_line", "_extra", "_problem")
+
+
+@dataclass(frozen=True)
+class Landing:
+    """Files as they arrive, and which of them a nightly run has already taken in."""
+
+    root: Path
+    ingested: Path
+
+    def files(self, pipeline: str, table: str, day: date) -> list[Path]:
+        """The files of one table and day, in order of name."""
+        folder = self.root / pipeline / table
+        return sorted(path for path in folder.glob(f"{day}*.csv") if path.name[10] in ".-_")
+
+    def days(self, pipeline: Pipeline) -> list[date]:
+        """The days for which anything landed, in order; files that name no day are not looked at."""
+        found = set()
+        for table in pipeline.tables:
+            folder = self.root / pipeline.name / table.name
+            if folder.is_dir():
+                found |= {name[:10] for name in os.listdir(folder) if name.endswith(".csv")}
+        return sorted(day for day in map(_as_day, found) if day is not None)
+
+    def fingerprint(self, pipeline: Pipeline, day: date) -> str:
+        """A digest of names, sizes and times of a day's files: changes when something lands for it again."""
+        facts = [
+            f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}"
+            for table in pipeline.tables
+            for path in self.files(pipeline.name, table.name, day)
+            for stat in [path.stat()]
+        ]
+        return hashlib.sha256("|".join(facts).encode()).hexdigest()[:16] if facts else NOTHING_LANDED
+
+    def remember(self, pipeline: Pipeline, day: date, fingerprint: str) -> None:
+        """Notes that a day's files, as they were at ``fingerprint``, are in the lake."""
+        path = self._note(pipeline, day)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(json.dumps({"day": str(day), "fingerprint": fingerprint}))
+        partial.replace(path)
+
+    def remembered(self, pipeline: Pipeline, day: date) -> str | None:
+        """The fingerprint of a day's files when they were last ingested, None if they never were."""
+        try:
+            return str(json.loads(self._note(pipeline, day).read_text())["fingerprint"])
+        except FileNotFoundError:
+            return None
+
+    def _note(self, pipeline: Pipeline, day: date) -> Path:
+        return self.ingested / pipeline.name / f"{day}.json"
+
+
+def read_landed(table: Table, files: Sequence[Path]) -> pl.DataFrame:
+    """The rows of landed files as text, with their origin; nothing is judged and nothing is lost.
+
+    Returns
+    -------
+    polars.DataFrame
+        The contract's columns as strings (null where a file has none), ``_file``, ``_line`` (1 is the header),
+        ``_extra`` (JSON of fields the contract does not name) and ``_problem`` (what is wrong with the whole file).
+    """
+    import polars as pl
+
+    schema = dict.fromkeys([*table.contract.names, *ORIGIN], pl.String()) | {"_line": pl.Int64()}
+    frames = [_read_file(table, path) for path in files]
+    return pl.concat([pl.DataFrame(schema=schema), *(frame.select(list(schema)) for frame in frames)])
+
+
+def _read_file(table: Table, path: Path) -> pl.DataFrame:
+    import polars as pl
+
+    if not path.read_bytes()[:4096].strip():
+        return _with_origin(table, pl.DataFrame({name: [] for name in table.contract.names}), path)
+    try:
+        frame = pl.read_csv(path, infer_schema=False, missing_utf8_is_empty_string=False)
+        lines = frame.with_columns(_line=pl.int_range(2, pl.len() + 2, dtype=pl.Int64))
+        return _with_origin(table, lines, path)
+    except pl.exceptions.PolarsError:
+        # Lines with too many fields, broken quotes or bytes: read slowly, keeping every piece.
+        return _with_origin(table, _read_ragged(path), path)
+
+
+def _read_ragged(path: Path) -> pl.DataFrame:
+    import polars as pl
+
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        reader = csv.reader(file)
+        header = next(reader, [])
+        rows = [(reader.line_num, fields) for fields in reader if fields]
+    width = len(header)
+    data: dict[str, list[str | None] | list[int]] = {
+        name: [fields[n] if n < len(fields) and fields[n] != "" else None for _, fields in rows]
+        for n, name in enumerate(header)
+    }
+    data["_line"] = [line for line, _ in rows]
+    data["_surplus"] = [json.dumps(fields[width:]) if len(fields) > width else None for _, fields in rows]
+    return pl.DataFrame(data, schema_overrides=dict.fromkeys([*header, "_surplus"], pl.String()))
+
+
+def _with_origin(table: Table, frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+    import polars as pl
+
+    names = table.contract.names
+    missing = [name for name in names if name not in frame.columns]
+    extra = [name for name in frame.columns if name not in names and name != "_line"]
+    problem = None
+    if missing:
+        problem = f"{path.name}: column {', '.join(map(repr, missing))} missing"
+        problem += f"; it has {', '.join(map(repr, extra))} instead" if extra else ""
+    surplus = pl.struct(extra).struct.json_encode() if extra else pl.lit(None, dtype=pl.String)
+    has_surplus = pl.any_horizontal(pl.col(extra).is_not_null()) if extra else pl.lit(value=False)
+    return frame.with_columns(
+        *(pl.lit(None, dtype=pl.String).alias(name) for name in missing),
+        *([] if "_line" in frame.columns else [pl.lit(None, dtype=pl.Int64).alias("_line")]),
+        pl.lit(path.name).alias("_file"),
+        pl.when(has_surplus).then(surplus).alias("_extra"),
+        pl.lit(problem, dtype=pl.String).alias("_problem"),
+    ).with_columns(pl.col("_line").cast(pl.Int64), *(pl.col(name).cast(pl.String) for name in names))
+
+
+def _as_day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None

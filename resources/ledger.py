@@ -1,0 +1,95 @@
+"""The ledger: the append-only history of decisions; what served when, who or what decided, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from resources.lake import Lake
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Event = Literal["retrain", "wait", "gate", "promotion", "rollback"]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Decisions about a pipeline's models, one row each, in a Delta table that is only ever appended to."""
+
+    lake: Lake
+
+    def record(
+        self,
+        pipeline: str,
+        day: date,
+        event: Event,
+        decided_by: str,
+        reason: str,
+        version: int | None = None,
+        replaces: int | None = None,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Appends one decision.
+
+        Parameters
+        ----------
+        day : the business day as of whose close it was decided.
+        decided_by : a person, a schedule, a sensor, or "gate".
+        version, replaces : the model version that serves from now on (or was refused), and the one before.
+        """
+        import polars as pl
+
+        row = {
+            "day": day,
+            "recorded_at": datetime.now(UTC),
+            "event": event,
+            "decided_by": decided_by,
+            "version": version,
+            "replaces": replaces,
+            "reason": reason,
+            "evidence": json.dumps(evidence or {}, default=str),
+        }
+        self.lake.append(_table(pipeline), pl.DataFrame([row], schema=_schema()))
+
+    def entries(self, pipeline: str) -> pl.DataFrame:
+        """All decisions of a pipeline in the order they were recorded."""
+        return self.lake.read_if_exists(_table(pipeline), _schema()).select(list(_schema())).sort("recorded_at")
+
+    def served_at(self, pipeline: str, day: date) -> int | None:
+        """The version that served at the close of ``day``; None when nothing did."""
+        import polars as pl
+
+        changes = self.entries(pipeline).filter(
+            pl.col("event").is_in(["promotion", "rollback"]) & (pl.col("day") <= day)
+        )
+        return changes["version"].to_list()[-1] if changes.height else None
+
+    def last_training_day(self, pipeline: str) -> date | None:
+        """The last day as of which a model was judged by the gate, promoted or not."""
+        import polars as pl
+
+        judged = self.entries(pipeline).filter(pl.col("event") == "gate")
+        return judged["day"].max() if judged.height else None  # type: ignore[return-value]
+
+
+def _table(pipeline: str) -> str:
+    return f"{pipeline}/ledger"
+
+
+def _schema() -> dict[str, pl.DataType]:
+    import polars as pl
+
+    return {
+        "day": pl.Date(),
+        "recorded_at": pl.Datetime("us", "UTC"),
+        "event": pl.String(),
+        "decided_by": pl.String(),
+        "version": pl.Int64(),
+        "replaces": pl.Int64(),
+        "reason": pl.String(),
+        "evidence": pl.String(),
+    }
