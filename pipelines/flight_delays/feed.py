@@ -1,0 +1,59 @@
+"""The feed: puts down what a business day brought, as an upstream would. What belongs here: writing files."""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lifecycle.calendar import days_between
+from pipelines.flight_delays import source
+from pipelines.flight_delays.declaration import PIPELINE
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def land(landing: Path, day: date) -> list[Path]:
+    """Writes the files of one business day below ``landing`` and returns them.
+
+    The schedule of the next day, the departures, outcomes and weather of this one, and on the first day the
+    registers of aircraft and airports. A file appears whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        If the data does not reach to ``day``.
+    """
+    last = PIPELINE.last_day or date.max
+    if not PIPELINE.first_day <= day <= last:
+        raise ValueError(f"the feed reaches from {PIPELINE.first_day} to {last}; asked for {day}")
+    written = []
+    for table in PIPELINE.tables:
+        rows = _by_day(table.name).get(day)
+        if rows is None and table.cadence == "occasional":
+            continue
+        frame = source.tables()[table.name].drop("day").head(0) if rows is None else rows
+        written.append(_write(landing / PIPELINE.name / table.name, day, frame))
+    return written
+
+
+def land_range(landing: Path, first: date, last: date) -> list[Path]:
+    """Writes the files of all days from ``first`` to ``last``."""
+    return [path for day in days_between(first, last) for path in land(landing, day)]
+
+
+def _write(folder: Path, day: date, frame: pl.DataFrame) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path, partial = folder / f"{day}.csv", folder / f".{day}.csv.partial"
+    frame.write_csv(partial, datetime_format=TIME_FORMAT)
+    return partial.replace(path)
+
+
+@cache
+def _by_day(table: str) -> dict[date, pl.DataFrame]:
+    parts = source.tables()[table].partition_by("day", as_dict=True, include_key=False)
+    return {key[0]: frame for key, frame in parts.items()}  # type: ignore[misc]
