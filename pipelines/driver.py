@@ -114,7 +114,11 @@ class Driver:
     def _execute(self, job: str, day: date, tags: dict[str, str], ranged: bool = False) -> Ran:
         started, cpu = time.perf_counter(), time.process_time()
         result = self.definitions.resolve_job_def(job).execute_in_process(
-            instance=self.instance, partition_key=None if ranged else str(day), tags=tags, raise_on_error=False
+            instance=self.instance,
+            partition_key=None if ranged else str(day),
+            tags=tags,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
         )
         return Ran(job, day, result.success, time.perf_counter() - started, time.process_time() - cpu, tags)
 

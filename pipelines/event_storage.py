@@ -1,0 +1,64 @@
+"""Dagster's event log in one SQLite file, without what makes it slow. Uses Dagster's private interfaces.
+
+Dagster's own consolidated storage opens a new engine for every statement, so that every statement is compiled
+again, and stores the events of a backfill one by one: 365 days of 22 assets are 16,000 events of 8 ms. Here the
+engine is kept, and events that Dagster hands over as a batch go in as one transaction. The tables are Dagster's:
+the instance can go back to ``ConsolidatedSqliteEventLogStorage`` at any time.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import Connection, Engine
+
+BUSY_SECONDS = 60
+
+
+class SqliteEventStorage(ConsolidatedSqliteEventLogStorage):
+    """One SQLite file for all events, with one engine a process and batches in one transaction."""
+
+    @cached_property
+    def _engine(self) -> Engine:
+        engine = create_engine(self._conn_string, connect_args={"timeout": BUSY_SECONDS})
+
+        @event.listens_for(engine, "connect")
+        def configure(connection: Any, _record: Any) -> None:
+            # With a write-ahead log this loses nothing when a process is killed.
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+        return engine
+
+    @contextmanager
+    def _connect(self) -> Iterator[Connection]:
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Stores events that come together (the partitions of a backfill, the plan of a run) in one transaction."""
+        with self._connect() as connection:
+            stored = [(entry, self._insert(connection, entry)) for entry in events]
+            assets = [(entry, number) for entry, number in stored if _is(entry, ASSET_EVENTS)]
+            if assets:
+                self._store_asset_event_tags(connection, [entry for entry, _ in assets], [n for _, n in assets])
+            # An asset's own row holds its last event only.
+            for entry, number in {str(e.get_dagster_event().asset_key): (e, n) for e, n in assets}.values():
+                self._store_asset_event(connection, entry, number)
+        for entry, number in stored:
+            if _is(entry, ASSET_CHECK_EVENTS):
+                self.store_asset_check_event(entry, number)
+
+    def _insert(self, connection: Connection, entry: EventLogEntry) -> int:
+        # The row as parameters and not as part of the statement, so that this is compiled once.
+        result = connection.execute(SqlEventLogStorageTable.insert(), self._event_to_row(entry))
+        return int(result.inserted_primary_key[0])
+
+
+def _is(entry: EventLogEntry, kinds: Any) -> bool:
+    return entry.is_dagster_event and entry.dagster_event_type in kinds
