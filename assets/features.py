@@ -138,10 +138,11 @@ def _statistics(view: View, rows: "pl.DataFrame") -> "pl.DataFrame":
 def _in_range(asset: dg.AssetKey, view: View, statistics: "pl.DataFrame", rows: int) -> dg.AssetCheckResult:
     problems = []
     for feature, found in zip(view.features, statistics.iter_rows(named=True), strict=True):
-        if feature.minimum is not None and (found.get("min") or 0.0) < feature.minimum:
-            problems.append(f"{feature.name}: least value {found['min']:.4g} is below {feature.minimum:g}")
-        if feature.maximum is not None and (found.get("max") or 0.0) > feature.maximum:
-            problems.append(f"{feature.name}: largest value {found['max']:.4g} is above {feature.maximum:g}")
+        least, largest = found.get("min"), found.get("max")
+        if feature.minimum is not None and least is not None and least < feature.minimum:
+            problems.append(f"{feature.name}: least value {least:.4g} is below {feature.minimum:g}")
+        if feature.maximum is not None and largest is not None and largest > feature.maximum:
+            problems.append(f"{feature.name}: largest value {largest:.4g} is above {feature.maximum:g}")
         if rows and not found["present"]:
             problems.append(f"{feature.name}: no value in {rows} rows")
     return stage.passed(

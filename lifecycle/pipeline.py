@@ -126,7 +126,7 @@ class TrainingPlan:
     timeout_seconds : fuse against endless tuning; when it blows the result depends on the machine.
     """
 
-    families: tuple[str, ...] = ("hist_gradient_boosting", "logistic_regression")
+    families: tuple[str, ...] = ("hist_gradient_boosting", "linear")
     trials: int = 12
     tuning_rows: int = 40_000
     max_rows: int = 200_000

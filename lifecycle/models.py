@@ -1,0 +1,172 @@
+"""The families of models: what may be tuned in each, and how it is built.
+
+What belongs here: estimators and their search spaces. Choosing among them is in ``tuning.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import optuna
+    import pandas as pd
+    from sklearn.pipeline import Pipeline as Estimator
+
+    from lifecycle.pipeline import Task
+
+Params = dict[str, Any]
+
+# What skops must be told to trust when a model of ours is stored or loaded.
+TRUSTED_TYPES = (
+    "lifecycle.calibration.SigmoidCalibrated",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of model for both tasks.
+
+    Parameters
+    ----------
+    defaults : sensible parameters, always the family's first trial.
+    suggest : draws parameters from the family's search space.
+    build : (params, numeric, categorical, task, seed) -> an unfitted scikit-learn pipeline that takes a frame
+        with these columns, numbers as floats and texts as objects; other columns are ignored.
+    """
+
+    name: str
+    defaults: Mapping[str, Any]
+    suggest: Callable[[optuna.Trial], Params]
+    build: Callable[[Params, Sequence[str], Sequence[str], Task, int], Estimator]
+
+
+def family(name: str) -> Family:
+    """The family of this name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if name not in FAMILIES:
+        raise ValueError(f"there is no model family {name!r}; name one of {sorted(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def fit(
+    name: str,
+    params: Params,
+    inputs: pd.DataFrame,
+    labels: np.ndarray,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    task: Task,
+    seed: int,
+) -> Estimator:
+    """A fitted pipeline of the family ``name``.
+
+    Columns without a single value in ``inputs`` take no part (scikit-learn's histogram binning fails on them),
+    also when they come alive later: the model has learnt nothing about them. The fitted pipeline takes frames
+    with the same columns as ``inputs``.
+
+    Raises
+    ------
+    ValueError
+        If no column holds a value, or the labels of a classification are of one class.
+    """
+    import numpy as np
+
+    if task == "classification" and np.unique(labels).size != 2:
+        raise ValueError(f"labels of {len(labels)} rows hold the classes {np.unique(labels).tolist()}; pass both 0 and 1")
+    alive = set(inputs.columns[inputs.notna().any()])
+    numeric, categorical = ([column for column in names if column in alive] for names in (numeric, categorical))
+    if not numeric and not categorical:
+        raise ValueError(f"none of the columns {list(inputs.columns)} holds a value in {len(inputs)} rows")
+    estimator = family(name).build(params, numeric, categorical, task, seed)
+    return estimator.fit(inputs, np.asarray(labels, dtype=int if task == "classification" else float))
+
+
+def predict(estimator: Any, inputs: pd.DataFrame, task: Task) -> np.ndarray:
+    """(rows,) the probability of class 1 in classification, the forecast value in regression."""
+    return estimator.predict_proba(inputs)[:, 1] if task == "classification" else estimator.predict(inputs)
+
+
+def _suggest_hist_gradient_boosting(trial: optuna.Trial) -> Params:
+    return {
+        "learning_rate": trial.suggest_float("learning_rate", 0.04, 0.25, log=True),
+        "max_iter": trial.suggest_int("max_iter", 60, 160, step=20),
+        "max_leaf_nodes": trial.suggest_int("max_leaf_nodes", 8, 32, log=True),
+        "min_samples_leaf": trial.suggest_int("min_samples_leaf", 20, 300, log=True),
+        "l2_regularization": trial.suggest_float("l2_regularization", 0.01, 30.0, log=True),
+    }
+
+
+def _build_hist_gradient_boosting(
+    params: Params, numeric: Sequence[str], categorical: Sequence[str], task: Task, seed: int
+) -> Estimator:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+
+    # Plain codes: trees that know of categories are converted to ONNX without an error and wrongly. A missing
+    # category has a code of its own, apart from one never seen.
+    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
+    columns = ColumnTransformer(
+        [("numbers", "passthrough", list(numeric)), ("categories", codes, list(categorical))], remainder="drop"
+    )
+    kind = HistGradientBoostingClassifier if task == "classification" else HistGradientBoostingRegressor
+    # Early stopping would part the rows at random, not in time, and make the work depend on luck.
+    model = kind(**params, early_stopping=False, random_state=seed)
+    return Pipeline([("columns", columns), ("model", model)])
+
+
+def _suggest_linear(trial: optuna.Trial) -> Params:
+    return {"penalty_strength": trial.suggest_float("penalty_strength", 0.1, 1e4, log=True)}
+
+
+def _build_linear(
+    params: Params, numeric: Sequence[str], categorical: Sequence[str], task: Task, seed: int
+) -> Estimator:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    numbers = Pipeline([("impute", SimpleImputer(strategy="median", add_indicator=True)), ("scale", StandardScaler())])
+    # Newton's method forms the squared number of columns, so rare categories share one.
+    categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=32, sparse_output=False)
+    columns = ColumnTransformer(
+        [("numbers", numbers, list(numeric)), ("categories", categories, list(categorical))], remainder="drop"
+    )
+    strength = params["penalty_strength"]
+    if task == "classification":
+        model = LogisticRegression(C=1 / strength, solver="newton-cholesky", max_iter=50, random_state=seed)
+    else:
+        model = Ridge(alpha=strength, solver="cholesky", random_state=seed)
+    return Pipeline([("columns", columns), ("model", model)])
+
+
+FAMILIES: dict[str, Family] = {
+    each.name: each
+    for each in (
+        Family(
+            "hist_gradient_boosting",
+            {
+                "learning_rate": 0.08,
+                "max_iter": 100,
+                "max_leaf_nodes": 16,
+                "min_samples_leaf": 60,
+                "l2_regularization": 1.0,
+            },
+            _suggest_hist_gradient_boosting,
+            _build_hist_gradient_boosting,
+        ),
+        Family("linear", {"penalty_strength": 10.0}, _suggest_linear, _build_linear),
+    )
+}
