@@ -49,7 +49,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         fingerprints = {day: landing.fingerprint(pipeline, day) for day in days}
         for table in pipeline.tables:
             if stage.key(pipeline, "raw", table.name) in context.selected_asset_keys:
-                yield _ingest(pipeline, table, days, lake, landing, context.run_id)
+                yield _ingest(pipeline, table, days, lake, landing, context.run.run_id)
         for day, fingerprint in fingerprints.items():
             landing.remember(pipeline, day, fingerprint)
             if fingerprint == NOTHING_LANDED:

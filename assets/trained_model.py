@@ -168,7 +168,7 @@ def _record(
         pictures["reliability.png"] = plots.reliability(labels, {"model": judged.scores}, title)
     names = sorted(trained.importances, key=lambda name: -trained.importances[name])[:15]
     pictures["importance.png"] = plots.importance_bars(
-        names, [trained.importances[name] for name in names], f"{names[0]} matters most", "growth of loss when shuffled"
+        names, [trained.importances[name] for name in names], f"{names[0]} matters most"
     )
     return TrainingRecord(
         params={"family": trained.family, **trained.params, "rows": trained.rows, "seed": pipeline.training.seed},
@@ -180,7 +180,7 @@ def _record(
         tags={
             "pipeline": pipeline.name,
             "day": str(day),
-            "dagster_run": context.run_id,
+            "dagster_run": context.run.run_id,
             "data_versions": rows["data_versions"][0],
         },
         documents={

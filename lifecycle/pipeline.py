@@ -129,7 +129,7 @@ class TrainingPlan:
     families: tuple[str, ...] = ("hist_gradient_boosting", "linear")
     trials: int = 12
     tuning_rows: int = 40_000
-    max_rows: int = 200_000
+    max_rows: int = 150_000
     folds: int = 2
     fold_days: int = 14
     min_days: int = 28

@@ -257,6 +257,13 @@ def coverage(names: Sequence[str], shares: Sequence[float], title: str, limit: f
     return _png(figure)
 
 
+def importance_bars(names: Sequence[str], values: Sequence[float], title: str) -> bytes:
+    """What a model's inputs are worth, first on top: growth of the mean loss when a column is shuffled."""
+    figure, axes, places = _named_bars(names, title, "growth of the mean loss when shuffled")
+    axes.barh(places, values[:MOST_BARS], color=PALETTE["main"], height=0.7)
+    return _png(figure)
+
+
 def _named_bars(names: Sequence[str], title: str, unit: str) -> tuple[Figure, Axes, np.ndarray]:
     """A figure for horizontal bars, the first name on top, and the places of the bars that fit."""
     import numpy as np

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -92,7 +94,8 @@ class FeatureStore:
         stands = self.online_through(pipeline)
         beginning = pipeline.calendar.open(pipeline.first_day)
         start, end = min(after, stands or beginning), max(until, stands or until)
-        feast.materialize(start, end, [view_name(pipeline, view) for view in pipeline.views])
+        with redirect_stdout(io.StringIO()):  # Feast prints its progress
+            feast.materialize(start, end, [view_name(pipeline, view) for view in pipeline.views])
         return end
 
     def online_through(self, pipeline: Pipeline) -> datetime | None:

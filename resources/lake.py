@@ -57,17 +57,17 @@ class Lake:
             days = outside["day"].unique().sort().to_list()
             raise ValueError(f"{table}: asked to write {first} to {last} but the frame has rows of {days}")
         # The first write makes the table and has nothing to replace.
-        predicate = f"day >= '{first}' AND day <= '{last}'" if self.exists(table) else None
+        existing = self._open_if_exists(table)
         write_deltalake(
-            self.path(table),
+            existing or self.path(table),
             frame.to_arrow(),
             mode="overwrite",
-            predicate=predicate,
+            predicate=f"day >= '{first}' AND day <= '{last}'" if existing else None,
             partition_by=["day"],
-            schema_mode="merge" if predicate else None,
+            schema_mode="merge" if existing else None,
             storage_options=self._options,
         )
-        return self._finish(table)
+        return self._finish(existing or self._open(table))
 
     def append(self, table: str, frame: pl.DataFrame) -> int:
         """Adds rows in one commit and returns the new version; safe from several processes at once."""
@@ -80,7 +80,7 @@ class Lake:
             partition_by=["day"],
             storage_options=self._options,
         )
-        return self._finish(table)
+        return self._finish(self._open(table))
 
     def scan(self, table: str, version: int | None = None) -> pl.LazyFrame:
         """A table as a lazy frame, at a version when one is named.
@@ -124,10 +124,8 @@ class Lake:
 
     def version(self, table: str) -> int | None:
         """The current version of a table, None where there is none yet."""
-        try:
-            return self._open(table).version()
-        except FileNotFoundError:
-            return None
+        found = self._open_if_exists(table)
+        return found.version() if found else None
 
     def versions(self, tables: Iterable[str]) -> dict[str, int]:
         """The current versions of those tables that exist; what a model records about its data."""
@@ -171,8 +169,13 @@ class Lake:
                 f"table {table!r} does not exist in the lake {self.root}; materialize its asset first"
             ) from error
 
-    def _finish(self, table: str) -> int:
-        written = self._open(table)
+    def _open_if_exists(self, table: str) -> DeltaTable | None:
+        try:
+            return self._open(table)
+        except FileNotFoundError:
+            return None
+
+    def _finish(self, written: DeltaTable) -> int:
         if written.version() and written.version() % CHECKPOINT_EVERY == 0:
             written.create_checkpoint()
         return written.version()

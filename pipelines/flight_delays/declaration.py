@@ -225,7 +225,7 @@ VIEWS = (
         ("origin",),
         "departures",
         (
-            Aggregate("mean", _hours(1, 3, 24), "departure_delay"),
+            Aggregate("mean", _hours(3, 24), "departure_delay"),
             Aggregate("count", _hours(3)),
         ),
         "Delays at departure from an airport.",

@@ -1,0 +1,176 @@
+"""The search for a family and its parameters.
+
+What belongs here: trials over time-ordered folds. What the winner becomes is in ``training.py``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lifecycle import models
+from lifecycle.losses import row_losses
+
+if TYPE_CHECKING:
+    import numpy as np
+    import optuna
+    import pandas as pd
+
+    from lifecycle.pipeline import Task, TrainingPlan
+    from lifecycle.splits import Fold
+
+Progress = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """What won, and all that was tried.
+
+    Parameters
+    ----------
+    loss : mean of the winner's losses over the folds.
+    trials : one row per trial in order: ``number``, ``family``, ``params``, ``fold_losses``, ``loss`` (None when
+        it was stopped early), ``state`` (complete, pruned, fail), ``seconds``.
+    """
+
+    family: str
+    params: dict[str, Any]
+    loss: float
+    trials: list[dict[str, Any]]
+    seconds: float
+
+
+def tune(
+    frame: pd.DataFrame,
+    label: str,
+    days: np.ndarray,
+    folds: Sequence[Fold],
+    plan: TrainingPlan,
+    task: Task,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    progress: Progress | None = None,
+) -> TuningResult:
+    """Find the family and parameters with the lowest mean loss over the folds.
+
+    Each family's defaults are tried first, so that a simple model is never overlooked; the rest of the budget
+    goes where the search sees promise. A trial that is worse than the median after a fold is stopped.
+
+    Parameters
+    ----------
+    frame : (rows,) inputs and ``label``.
+    days : (rows,) datetime64[D], the day of each row.
+    folds : masks over these rows.
+    progress : told of every trial.
+
+    Returns
+    -------
+    TuningResult
+        The same for the same frame, plan and machine, unless the plan's ``timeout_seconds`` ran out; at least
+        one trial is finished in any case.
+
+    Raises
+    ------
+    ValueError
+        If there are no folds, families or trials, a family is unknown, or lengths differ.
+
+    Notes
+    -----
+    Multivariate TPE; Falkner, Klein & Hutter (2018), "BOHB: robust and efficient hyperparameter optimization at
+    scale".
+    """
+    import optuna
+
+    families = [models.family(name) for name in plan.families]
+    _check(frame, days, folds, plan)
+    started = time.perf_counter()
+    inputs, labels = frame[[*numeric, *categorical]], frame[label].to_numpy(dtype=float)
+
+    def objective(trial: optuna.Trial) -> float:
+        name = trial.suggest_categorical("family", list(plan.families))
+        params = models.family(name).suggest(trial)
+        trial.set_user_attr("params", params)
+        losses: list[float] = []
+        for step, fold in enumerate(folds):
+            fitted = models.fit(
+                name, params, inputs[fold.train], labels[fold.train], numeric, categorical, task, plan.seed
+            )
+            scores = models.predict(fitted, inputs[fold.validation], task)
+            losses.append(float(row_losses(labels[fold.validation], scores, task).mean()))
+            trial.set_user_attr("fold_losses", losses)
+            trial.report(sum(losses) / len(losses), step)
+            if step + 1 < len(folds) and trial.should_prune():
+                raise optuna.TrialPruned
+        return sum(losses) / len(losses)
+
+    def tell(_study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        if progress is not None:
+            progress(_sentence(_trial_row(trial), plan.trials))
+
+    with _quiet():
+        study = _study(plan)
+        for family in families:
+            study.enqueue_trial({"family": family.name, **family.defaults})
+        study.optimize(objective, n_trials=plan.trials, timeout=plan.timeout_seconds, n_jobs=1, callbacks=[tell])
+    best = study.best_trial
+    return TuningResult(
+        family=best.params["family"],
+        params=best.user_attrs["params"],
+        loss=float(study.best_value),
+        trials=[_trial_row(trial) for trial in study.trials if trial.state.is_finished()],
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _study(plan: TrainingPlan) -> optuna.Study:
+    import optuna
+
+    return optuna.create_study(
+        direction="minimize",
+        sampler=optuna.samplers.TPESampler(seed=plan.seed, n_startup_trials=max(4, plan.trials // 3)),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=max(3, len(plan.families))),
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna writes a line per trial to the error stream; ``progress`` is told instead."""
+    import optuna
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def _check(frame: pd.DataFrame, days: np.ndarray, folds: Sequence[Fold], plan: TrainingPlan) -> None:
+    if not folds or not plan.families or plan.trials < len(plan.families):
+        raise ValueError(
+            f"tuning has {len(folds)} folds, families {list(plan.families)} and {plan.trials} trials; it needs a "
+            "fold, a family, and a trial for each family"
+        )
+    lengths = {"frame": len(frame), "days": len(days)} | {f"fold {n}": fold.train.size for n, fold in enumerate(folds)}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"lengths differ: {lengths}; pass the days and the folds of the frame's rows")
+
+
+def _trial_row(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "family": trial.params.get("family"),
+        "params": trial.user_attrs.get("params", {}),
+        "fold_losses": trial.user_attrs.get("fold_losses", []),
+        "loss": trial.value if trial.state.name == "COMPLETE" else None,
+        "state": trial.state.name.lower(),
+        "seconds": trial.duration.total_seconds() if trial.duration else 0.0,
+    }
+
+
+def _sentence(trial: dict[str, Any], trials: int) -> str:
+    outcome = "stopped early" if trial["loss"] is None else f"loss {trial['loss']:.5f}"
+    return f"trial {trial['number'] + 1} of {trials}: {trial['family']}, {outcome}, {trial['seconds']:.1f} s"
