@@ -182,12 +182,11 @@ def _bootstrap(
     clusters = present.size
     by_day = {"rows": np.bincount(index, minlength=clusters).astype(float)}
     by_day |= {name: np.bincount(index, weights=values, minlength=clusters) for name, values in columns.items()}
-    once = np.ones((1, clusters))
-    resampled = np.empty((0, clusters))
+    taken = np.ones((1, clusters))
     if clusters > 1:
         chances = np.full(clusters, 1 / clusters)
         resampled = np.random.default_rng(seed).multinomial(clusters, chances, size=RESAMPLES)
-    taken = np.concatenate([once, resampled])
+        taken = np.concatenate([taken, resampled])
     with np.errstate(divide="ignore", invalid="ignore"):
         values = statistics({name: taken @ sums for name, sums in by_day.items()})
     metrics = {name: _finite(draws[0]) for name, draws in values.items()}

@@ -108,9 +108,7 @@ def train(
     tried = sample_by_hash(frame[key].to_numpy(), plan.tuning_rows, plan.seed)
     say(f"tuning on {int(tried.sum()):,} of {len(frame):,} rows")
     on_sample = [fold.within(tried) for fold in folds]
-    tuning = tune(
-        frame[tried], label, days[tried], on_sample, plan, task, columns.numeric, columns.categorical, progress
-    )
+    tuning = tune(frame[tried], label, on_sample, plan, task, columns.numeric, columns.categorical, progress)
 
     say(f"validating {tuning.family} on {plan.folds} blocks of {plan.fold_days} days")
     recipe = _Recipe(tuning.family, tuning.params, columns, task, plan.seed)

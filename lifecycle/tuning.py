@@ -6,7 +6,7 @@ What belongs here: trials over time-ordered folds. What the winner becomes is in
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ from lifecycle import models
 from lifecycle.losses import row_losses
 
 if TYPE_CHECKING:
-    import numpy as np
     import optuna
     import pandas as pd
 
@@ -39,14 +38,13 @@ class TuningResult:
     family: str
     params: dict[str, Any]
     loss: float
-    trials: list[dict[str, Any]]
+    trials: list[Mapping[str, Any]]
     seconds: float
 
 
 def tune(
     frame: pd.DataFrame,
     label: str,
-    days: np.ndarray,
     folds: Sequence[Fold],
     plan: TrainingPlan,
     task: Task,
@@ -62,8 +60,7 @@ def tune(
     Parameters
     ----------
     frame : (rows,) inputs and ``label``.
-    days : (rows,) datetime64[D], the day of each row.
-    folds : masks over these rows.
+    folds : masks over these rows, in time.
     progress : told of every trial.
 
     Returns
@@ -85,7 +82,7 @@ def tune(
     import optuna
 
     families = [models.family(name) for name in plan.families]
-    _check(frame, days, folds, plan)
+    _check(frame, folds, plan)
     started = time.perf_counter()
     inputs, labels = frame[[*numeric, *categorical]], frame[label].to_numpy(dtype=float)
 
@@ -148,15 +145,15 @@ def _quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(level)
 
 
-def _check(frame: pd.DataFrame, days: np.ndarray, folds: Sequence[Fold], plan: TrainingPlan) -> None:
+def _check(frame: pd.DataFrame, folds: Sequence[Fold], plan: TrainingPlan) -> None:
     if not folds or not plan.families or plan.trials < len(plan.families):
         raise ValueError(
             f"tuning has {len(folds)} folds, families {list(plan.families)} and {plan.trials} trials; it needs a "
             "fold, a family, and a trial for each family"
         )
-    lengths = {"frame": len(frame), "days": len(days)} | {f"fold {n}": fold.train.size for n, fold in enumerate(folds)}
+    lengths = {"frame": len(frame)} | {f"fold {n}": fold.train.size for n, fold in enumerate(folds)}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"lengths differ: {lengths}; pass the days and the folds of the frame's rows")
+        raise ValueError(f"lengths differ: {lengths}; pass folds of the frame's rows")
 
 
 def _trial_row(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:

@@ -91,6 +91,7 @@ class Driver:
             cursor=self.cursors.get(name),
             repository_def=self.definitions.get_repository_def(),
             sensor_name=name,
+            resources=dict(self.definitions.resources or {}),
         )
         with context:
             tick = definition.evaluate_tick(context)

@@ -96,7 +96,9 @@ def test_defaults_lie_within_the_search_space(name: str) -> None:
 
 def test_the_same_rows_and_seed_give_the_same_model() -> None:
     for name in models.FAMILIES:
-        scores = [models.predict(fitted(name, rows(), "classification"), rows(seed=8), "classification") for _ in "12"]
+        scores = [
+            models.predict(fitted(name, rows(), "classification"), rows(seed=8), "classification") for _ in range(2)
+        ]
         np.testing.assert_array_equal(*scores)
 
 
@@ -106,5 +108,5 @@ def test_what_cannot_be_learnt_from_is_refused() -> None:
         models.fit("linear", {"penalty_strength": 1.0}, frame, np.zeros(10), NUMERIC, CATEGORICAL, "classification", 0)
     with pytest.raises(ValueError, match="none of the columns"):
         models.fit("linear", {}, frame[["wind"]] * np.nan, np.arange(10), ["wind"], [], "regression", 0)
-    with pytest.raises(ValueError, match="no model family 'forest'.*hist_gradient_boosting"):
+    with pytest.raises(ValueError, match=r"no model family 'forest'.*hist_gradient_boosting"):
         models.family("forest")

@@ -43,7 +43,7 @@ def test_days_that_leave_nothing_to_learn_from_are_refused() -> None:
 
 def test_a_block_without_rows_is_refused() -> None:
     with_a_hole = np.concatenate([DAYS[:40], DAYS[-3:]])
-    with pytest.raises(ValueError, match="no rows from 2013-02-12 to 2013-02-18"):
+    with pytest.raises(ValueError, match="no rows from 2013-02-15 to 2013-02-21"):
         time_folds(with_a_hole, folds=2, fold_days=7)
 
 
@@ -55,12 +55,9 @@ def test_a_block_without_rows_is_refused() -> None:
 def test_a_sample_keeps_whole_events_and_never_too_many_rows(keys: list[int], share: float, seed: int) -> None:
     names = np.array([f"event {key}" for key in keys], dtype=object)
     largest = int(np.unique(keys, return_counts=True)[1].max())
-    limit = max(largest + 1, int(share * len(keys)))
-    try:
-        kept = sample_by_hash(names, limit, seed)
-    except ValueError:  # two events of the lowest hashes alone may exceed the limit only if the first one does
-        pytest.fail("an event that fits the limit was not kept")
-    assert kept.sum() <= limit
+    limit = max(largest, int(share * len(keys)))
+    kept = sample_by_hash(names, limit, seed)
+    assert 0 < kept.sum() <= limit
     assert not set(names[kept]) & set(names[~kept])
 
 

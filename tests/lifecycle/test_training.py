@@ -91,7 +91,7 @@ def test_what_matters_is_found_to_matter(model: TrainedModel) -> None:
     assert model.importances["gust"] == 0
 
 
-def test_training_again_gives_the_same_model_whatever_the_order_of_an_events_rows(model: TrainedModel) -> None:
+def test_training_again_gives_the_same_model(model: TrainedModel) -> None:
     again = trained(world())
     np.testing.assert_array_equal(again.scores, model.scores)
     assert (again.family, again.params, again.threshold) == (model.family, model.params, model.threshold)
@@ -99,7 +99,7 @@ def test_training_again_gives_the_same_model_whatever_the_order_of_an_events_row
     assert again.evaluation == model.evaluation
 
 
-def test_no_more_rows_are_used_than_the_plan_allows_and_events_stay_whole(model: TrainedModel) -> None:
+def test_no_more_rows_are_used_than_the_plan_allows(model: TrainedModel) -> None:
     assert PLAN.max_rows - 2 <= model.rows <= PLAN.max_rows
 
 

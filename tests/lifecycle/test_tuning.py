@@ -28,7 +28,7 @@ def rows(curved: bool, count: int = 1200) -> tuple[pd.DataFrame, np.ndarray]:
 def search(curved: bool, plan: TrainingPlan = PLAN, **more: Any) -> TuningResult:
     frame, days = rows(curved)
     folds = time_folds(days, plan.folds, plan.fold_days)
-    return tune(frame, "label", days, folds, plan, "classification", ["a", "b", "c"], ["carrier"], **more)
+    return tune(frame, "label", folds, plan, "classification", ["a", "b", "c"], ["carrier"], **more)
 
 
 def test_a_straight_world_is_left_to_the_linear_family_and_a_curved_one_to_trees() -> None:
