@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -147,13 +147,13 @@ def _checks(asset: dg.AssetKey, days: list[date], rows: "pl.DataFrame") -> Itera
     )
 
 
-def _metadata(pipeline: Pipeline, rows: "pl.DataFrame", table_version: int) -> dict[str, object]:
+def _metadata(pipeline: Pipeline, rows: "pl.DataFrame", table_version: int) -> dict[str, Any]:
     import polars as pl
 
     shown = [*pipeline.spine.key, "event_time", "score", "decision", "model_version"]
     versions = rows["model_version"].drop_nulls().unique().sort().to_list()
     mean = rows["score"].mean()
-    metadata: dict[str, object] = {
+    metadata: dict[str, Any] = {
         "dagster/row_count": rows.height,
         "model_versions": ", ".join(map(str, versions)) or "none",
         "delta_version": table_version,
@@ -163,16 +163,20 @@ def _metadata(pipeline: Pipeline, rows: "pl.DataFrame", table_version: int) -> d
         metadata["mean_score"] = float(mean)  # type: ignore[arg-type]
         metadata["acted_on"] = int(rows["decision"].fill_null(value=False).sum())
     if rows.height:
-        metadata["by_slice"] = stage.markdown_table(
-            pl.concat(
-                [
-                    rows.group_by(pl.col(name).cast(pl.String).alias("value"))
-                    .agg(pl.len().alias("events"), pl.col("score").mean().alias("mean score"))
-                    .sort("events", descending=True)
-                    .select(pl.lit(name).alias("slice"), "value", "events", "mean score")
-                    for name in pipeline.slices
-                ]
-            ),
-            30,
-        ) if pipeline.slices else "no slices declared"
+        metadata["by_slice"] = (
+            stage.markdown_table(
+                pl.concat(
+                    [
+                        rows.group_by(pl.col(name).cast(pl.String).alias("value"))
+                        .agg(pl.len().alias("events"), pl.col("score").mean().alias("mean score"))
+                        .sort("events", descending=True)
+                        .select(pl.lit(name).alias("slice"), "value", "events", "mean score")
+                        for name in pipeline.slices
+                    ]
+                ),
+                30,
+            )
+            if pipeline.slices
+            else "no slices declared"
+        )
     return metadata

@@ -1,7 +1,8 @@
 """The deployment: the gate's decision about the day's challenger, and what serves from then on."""
 
+from collections.abc import Mapping
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -37,9 +38,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
             )
         ],
         check_specs=[
-            stage.check(
-                pipeline, asset, "gate", "The challenger passed the gate. When it did not, the champion stays."
-            )
+            stage.check(pipeline, asset, "gate", "The challenger passed the gate. When it did not, the champion stays.")
         ],
     )
     def deployment(
@@ -120,7 +119,7 @@ def _enact(
     champion: Version | None,
     registry: Registry,
     ledger: Ledger,
-    tags: dict[str, str],
+    tags: Mapping[str, str],
 ) -> None:
     """Moves the alias when the gate says so; the ledger has both the judgement and the change."""
     replaces = champion.number if champion else None
@@ -146,19 +145,22 @@ def _already_serves(asset: dg.AssetKey, version: Version) -> dg.MaterializeResul
     )
 
 
-def _metadata(decision: gate.Decision, challenger: Version, champion: Version | None) -> dict[str, object]:
+def _metadata(decision: gate.Decision, challenger: Version, champion: Version | None) -> dict[str, Any]:
     import polars as pl
 
     from lifecycle import plots
 
     before = champion.number if champion else None
     criteria = pl.DataFrame(
-        [(item.name, item.value, item.limit, "yes" if item.passed else "no", item.detail) for item in decision.criteria],
+        [
+            (item.name, item.value, item.limit, "yes" if item.passed else "no", item.detail)
+            for item in decision.criteria
+        ],
         schema=["criterion", "value", "limit", "passed", "detail"],
         orient="row",
         strict=False,
     )
-    metadata: dict[str, object] = {
+    metadata: dict[str, Any] = {
         "serves": challenger.number if decision.promote else (before or "nothing"),
         "challenger": challenger.number,
         "champion_before": before or "none",
@@ -166,7 +168,9 @@ def _metadata(decision: gate.Decision, challenger: Version, champion: Version | 
         "criteria": stage.markdown_table(criteria, 40),
     }
     if decision.interval is not None and decision.improvement is not None:
-        title = f"Loss {'falls' if decision.improvement > 0 else 'grows'} by {abs(decision.improvement):.4f} on unseen days"
+        title = (
+            f"Loss {'falls' if decision.improvement > 0 else 'grows'} by {abs(decision.improvement):.4f} on unseen days"
+        )
         png = plots.improvement(decision.draws, decision.interval, title, "mean loss, champion − challenger")
         metadata["improvement"] = dg.MetadataValue.md(stage.image(png, title))
     return metadata

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -65,12 +65,16 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         days = stage.asked_days(context)
         first, last = stage.contiguous(days)
         found = {day: _compare(pipeline, day, lake, registry) for day in days}
-        tables = [report.table().with_columns(pl.lit(day).alias("day")) for day, (report, _, _) in found.items() if report]
+        tables = [
+            report.table().with_columns(pl.lit(day).alias("day")) for day, (report, _, _) in found.items() if report
+        ]
         if tables:
             lake.write(drift_table(pipeline), pl.concat(tables), first, last)
         report, version, current = found[last]
         if report is None or version is None:
-            yield dg.MaterializeResult(asset_key=asset, metadata={"no_verdict": "no forecasts by a model in the window"})
+            yield dg.MaterializeResult(
+                asset_key=asset, metadata={"no_verdict": "no forecasts by a model in the window"}
+            )
             yield stage.passed(asset, "no_drift", True, "nothing to compare yet: no forecasts by a model in the window")
             return
         html = _full_report(pipeline, last, report, version, current, lake, reports)
@@ -121,7 +125,7 @@ def _full_report(
 
 def _check(asset: dg.AssetKey, report: DriftReport) -> dg.AssetCheckResult:
     findings = [*report.errors, *report.warnings]
-    metadata: dict[str, object] = {"rows": report.current_rows, "reference_rows": report.reference_rows}
+    metadata: dict[str, Any] = {"rows": report.current_rows, "reference_rows": report.reference_rows}
     if report.prediction.psi is not None:
         metadata["prediction_psi"] = report.prediction.psi
     return stage.passed(
@@ -134,10 +138,10 @@ def _check(asset: dg.AssetKey, report: DriftReport) -> dg.AssetCheckResult:
     )
 
 
-def _metadata(report: DriftReport, version: Version, html: Path | None) -> dict[str, object]:
+def _metadata(report: DriftReport, version: Version, html: Path | None) -> dict[str, Any]:
     from lifecycle import plots
 
-    metadata: dict[str, object] = {
+    metadata: dict[str, Any] = {
         "model_version": version.number,
         "dagster/row_count": report.current_rows,
         "drift": stage.markdown_table(report.table(), 50),

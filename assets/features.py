@@ -92,10 +92,7 @@ class _Facts:
         return self._read[view.table]
 
 
-def _materialize(
-    pipeline: Pipeline, view: View, days: list[date], facts: _Facts, lake: Lake
-) -> dg.MaterializeResult:
-    import polars as pl
+def _materialize(pipeline: Pipeline, view: View, days: list[date], facts: _Facts, lake: Lake) -> dg.MaterializeResult:
 
     from lifecycle.business_day import business_day
 
@@ -130,7 +127,10 @@ def _statistics(view: View, rows: "pl.DataFrame") -> "pl.DataFrame":
     found = [part.row(0, named=True) for part in parts]
     labels = ("present", "min", "mean", "max")
     return pl.DataFrame(
-        [{"feature": name, **{label: row.get(name) for label, row in zip(labels, found, strict=False)}} for name in names],
+        [
+            {"feature": name, **{label: row.get(name) for label, row in zip(labels, found, strict=False)}}
+            for name in names
+        ],
         schema={"feature": pl.String(), **dict.fromkeys(labels[: len(found)], pl.Float64())},
     )
 

@@ -23,9 +23,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 deps=[stage.key(pipeline, "features", view.name) for view in pipeline.views],
             )
         ],
-        check_specs=[
-            stage.check(pipeline, asset, "up_to_date", "Every view stands at the close of the day or later.")
-        ],
+        check_specs=[stage.check(pipeline, asset, "up_to_date", "Every view stands at the close of the day or later.")],
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def online_features(

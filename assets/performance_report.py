@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -127,12 +127,12 @@ def _check(asset: dg.AssetKey, report: PerformanceReport) -> dg.AssetCheckResult
     )
 
 
-def _metadata(pipeline: Pipeline, day: date, report: PerformanceReport, lake: Lake) -> dict[str, object]:
+def _metadata(pipeline: Pipeline, day: date, report: PerformanceReport, lake: Lake) -> dict[str, Any]:
     import polars as pl
 
     from lifecycle import plots
 
-    metadata: dict[str, object] = {
+    metadata: dict[str, Any] = {
         "dagster/row_count": report.rows,
         "forecasts_without_label": report.forecasts_without_label,
         "labels_without_forecast": report.labels_without_forecast,
@@ -147,7 +147,11 @@ def _metadata(pipeline: Pipeline, day: date, report: PerformanceReport, lake: La
     if measure in past.columns and past[measure].drop_nulls().len() > 1:
         past = past.sort("day").filter(pl.col(measure).is_not_null())
         window = pipeline.monitor.performance_days
-        title = f"{measure.replace('_', ' ')} of the last {window} days is {past[measure][-1]:.3f} at the close of {day}"
-        png = plots.over_days(past["day"].to_list(), {measure: past[measure].to_list()}, title, measure.replace("_", " "))
+        title = (
+            f"{measure.replace('_', ' ')} of the last {window} days is {past[measure][-1]:.3f} at the close of {day}"
+        )
+        png = plots.over_days(
+            past["day"].to_list(), {measure: past[measure].to_list()}, title, measure.replace("_", " ")
+        )
         metadata["performance"] = dg.MetadataValue.md(stage.image(png, title))
     return metadata

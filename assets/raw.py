@@ -12,7 +12,7 @@ from resources.lake import Lake
 from resources.landing import NOTHING_LANDED, Landing, read_landed
 
 if TYPE_CHECKING:
-    import polars as pl
+    pass
 
 VOLUME_DAYS = 28
 SMALLEST_SHARE = 0.5

@@ -70,7 +70,9 @@ def check(
 
 def trailing(asset: dg.AssetKey, days: int, until: int = 0) -> dg.AssetDep:
     """A dependency on the partitions D-days … D+until (``until`` is 0 or negative)."""
-    mapping = dg.TimeWindowPartitionMapping(start_offset=-days, end_offset=until, allow_nonexistent_upstream_partitions=True)
+    mapping = dg.TimeWindowPartitionMapping(
+        start_offset=-days, end_offset=until, allow_nonexistent_upstream_partitions=True
+    )
     return dg.AssetDep(asset, partition_mapping=mapping)
 
 

@@ -219,14 +219,14 @@ def _beats_baselines(asset: dg.AssetKey, judged: Judged) -> dg.AssetCheckResult:
     )
 
 
-def _metadata(run_id: str, trained: "TrainedModel", judged: Judged, record: TrainingRecord) -> dict[str, object]:
+def _metadata(run_id: str, trained: "TrainedModel", judged: Judged, record: TrainingRecord) -> dict[str, Any]:
     import polars as pl
 
     rows = [
         (name, value, *judged.evaluation.intervals.get(name, (None, None)))
         for name, value in judged.evaluation.metrics.items()
     ]
-    metadata: dict[str, object] = {
+    metadata: dict[str, Any] = {
         "mlflow_run": run_id,
         "family": trained.family,
         "params": dg.MetadataValue.json(dict(trained.params)),
@@ -234,7 +234,9 @@ def _metadata(run_id: str, trained: "TrainedModel", judged: Judged, record: Trai
         "on_unseen_days": stage.markdown_table(
             pl.DataFrame(rows, schema=["metric", "value", "low", "high"], orient="row", strict=False), 30
         ),
-        "trials": stage.markdown_table(pl.DataFrame([_flat(trial) for trial in trained.tuning.trials], strict=False), 30),
+        "trials": stage.markdown_table(
+            pl.DataFrame([_flat(trial) for trial in trained.tuning.trials], strict=False), 30
+        ),
     }
     if judged.evaluation.slices:
         metadata["slices"] = stage.markdown_table(pl.DataFrame(judged.evaluation.slices, strict=False), 30)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -77,9 +77,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
             ]
         )
         rows = feature_store.retrieve(pipeline, examples, versions)
-        rows = rows.with_columns(
-            pl.lit(json.dumps(versions)).alias("data_versions"), pl.lit(day).alias("day")
-        )
+        rows = rows.with_columns(pl.lit(json.dumps(versions)).alias("data_versions"), pl.lit(day).alias("day"))
         version = lake.write(training_table(pipeline), rows, day, day)
         coverage = _coverage(pipeline, rows)
         yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(rows, coverage, version, versions))
@@ -106,7 +104,10 @@ def _examples(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame":
     key = list(pipeline.spine.key)
     rows = read_spine(pipeline, lake, first, day).join(labels, on=key, how="inner", maintain_order="left")
     rows = rows.with_columns(
-        pl.when(pl.col("event_day") >= gate_start(pipeline, day)).then(pl.lit(GATE)).otherwise(pl.lit(TRAIN)).alias("part")
+        pl.when(pl.col("event_day") >= gate_start(pipeline, day))
+        .then(pl.lit(GATE))
+        .otherwise(pl.lit(TRAIN))
+        .alias("part")
     )
     train = rows.filter(pl.col("part") == TRAIN)
     keys = train.select(pl.concat_str(key, separator="|"))[:, 0].to_numpy()
@@ -127,7 +128,9 @@ def _coverage_check(asset: dg.AssetKey, coverage: "pl.DataFrame") -> dg.AssetChe
 
     sparse = coverage.filter(pl.col("present") < 0.5)
     names = [f"{name} in {share:.0%}" for name, share in sparse.iter_rows()]
-    message = f"present too rarely: {', '.join(names)}" if names else "every feature is present in half of the rows or more"
+    message = (
+        f"present too rarely: {', '.join(names)}" if names else "every feature is present in half of the rows or more"
+    )
     return stage.passed(asset, "coverage", not names, message, warn=True)
 
 
@@ -146,9 +149,7 @@ def _enough(pipeline: Pipeline, asset: dg.AssetKey, rows: "pl.DataFrame") -> dg.
     )
 
 
-def _metadata(
-    rows: "pl.DataFrame", coverage: "pl.DataFrame", version: int, versions: dict[str, int]
-) -> dict[str, object]:
+def _metadata(rows: "pl.DataFrame", coverage: "pl.DataFrame", version: int, versions: dict[str, int]) -> dict[str, Any]:
     import polars as pl
 
     parts = rows.group_by("part", "moment").agg(
@@ -164,4 +165,3 @@ def _metadata(
         "parts": stage.markdown_table(parts.sort("part", "moment")),
         "least_present_features": stage.markdown_table(coverage, 15),
     }
-

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -121,11 +121,11 @@ def _earlier(pipeline: Pipeline, table: Table, typed: "pl.DataFrame", first: dat
     import polars as pl
 
     names = [*table.contract.names, "day"]
-    known_on = typed.select(business_day(table.known_at, pipeline.calendar))[table.known_at].min()
+    known_on: Any = typed.select(business_day(table.known_at, pipeline.calendar))[table.known_at].min()
     name = validated_table(pipeline, table.name)
-    if known_on is None or known_on >= first or not lake.exists(name):  # type: ignore[operator]
+    if known_on is None or known_on >= first or not lake.exists(name):
         return typed.head(0).select(names)
-    since = max(known_on, first - timedelta(days=LATEST_DAYS))  # type: ignore[type-var]
+    since = max(known_on, first - timedelta(days=LATEST_DAYS))
     late = typed.filter(pl.col("available_at") != pl.col(table.known_at)).select(table.contract.key)
     return lake.read(name, since, first - timedelta(days=1), names).join(late, on=list(table.contract.key), how="semi")
 
@@ -177,7 +177,7 @@ def _checks(pipeline: Pipeline, found: Validation, days: list[date]) -> list[dg.
     ]
 
 
-def _metadata(found: Validation) -> dict[str, object]:
+def _metadata(found: Validation) -> dict[str, Any]:
     import polars as pl
 
     outcomes = pl.DataFrame(

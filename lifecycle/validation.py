@@ -137,7 +137,9 @@ def _parse(column: Column) -> pl.Expr:
         return text.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
     if column.type == "bool":
         lower = text.str.to_lowercase()
-        return pl.when(lower.is_in(TRUE_WORDS)).then(statement=True).when(lower.is_in(FALSE_WORDS)).then(statement=False)
+        return (
+            pl.when(lower.is_in(TRUE_WORDS)).then(statement=True).when(lower.is_in(FALSE_WORDS)).then(statement=False)
+        )
     number = text.cast(pl.Float64, strict=False)
     number = pl.when(number.is_finite()).then(number)
     if column.type == "float":

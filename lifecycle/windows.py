@@ -48,7 +48,9 @@ def _latest_rows(view: LatestView, facts: pl.DataFrame, after: datetime, until: 
     return (
         facts.filter((pl.col("available_at") > after) & (pl.col("available_at") <= until))
         .drop_nulls(list(view.keys))
-        .select(*view.keys, pl.col("known_at").alias("event_timestamp"), pl.col("available_at").alias("created"), *columns)
+        .select(
+            *view.keys, pl.col("known_at").alias("event_timestamp"), pl.col("available_at").alias("created"), *columns
+        )
         .unique([*view.keys, "event_timestamp"], keep="last", maintain_order=True)
         .sort("event_timestamp", *view.keys)
     )

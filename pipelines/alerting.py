@@ -18,16 +18,14 @@ def build(settings: Settings) -> dg.Definitions:  # noqa: ARG001
         description="Alerts about runs that failed, checks that failed with an error, and ticks of sensors and "
         "schedules that failed. To the log and to alerts.jsonl in the state folder.",
     )
-    def alert_on_failures(
-        context: dg.SensorEvaluationContext, alerts: dg.ResourceParam[Alerts]
-    ) -> dg.SkipReason:
+    def alert_on_failures(context: dg.SensorEvaluationContext, alerts: dg.ResourceParam[Alerts]) -> dg.SkipReason:
         now = datetime.now(UTC).timestamp()
         seen = json.loads(context.cursor) if context.cursor else {"since": now - 3600, "check": 0}
         repository = context.repository_def
         checks = list(repository.asset_graph.asset_check_keys) if repository else []
         found = [
             *_runs(context.instance, seen["since"]),
-            *_checks(context.instance, checks, seen["check"]),
+            *_checks(context.instance, checks, int(seen["check"])),
             *_ticks(context.instance, seen["since"]),
         ]
         for alert in found:

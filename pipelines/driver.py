@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -17,8 +16,8 @@ from lifecycle.pipeline import Pipeline
 from pipelines.build import build_definitions
 from pipelines.instance import open_instance
 from pipelines.jobs import history_name, nightly_name, retrain_name
-from resources.ledger import Ledger
 from resources.lake import Lake
+from resources.ledger import Ledger
 from resources.settings import Settings
 
 NIGHTLY_SENSOR = "run_nightly_on_new_files"
@@ -68,7 +67,9 @@ class Driver:
     def land(self, day: date) -> None:
         """Lets the feed bring a day."""
         if self.pipeline.feed is None:
-            raise ValueError(f"pipeline {self.pipeline.name!r} has no feed; put its files under {self.settings.landing}")
+            raise ValueError(
+                f"pipeline {self.pipeline.name!r} has no feed; put its files under {self.settings.landing}"
+            )
         self.pipeline.feed(self.settings.landing, day)
 
     def build_history(self, first: date, last: date) -> Ran:
@@ -96,8 +97,7 @@ class Driver:
         with context:
             tick = definition.evaluate_tick(context)
         self.cursors[name] = tick.cursor
-        known = {request.run_key for request in tick.run_requests or [] if self._ran(name, request.run_key)}
-        return [request for request in tick.run_requests or [] if request.run_key not in known]
+        return [request for request in tick.run_requests or [] if not self._ran(request.run_key)]
 
     def run(self, request: dg.RunRequest) -> Ran:
         """Executes what a sensor asked for."""
@@ -123,9 +123,6 @@ class Driver:
         )
         return Ran(job, day, result.success, time.perf_counter() - started, time.process_time() - cpu, tags)
 
-    def _ran(self, sensor: str, run_key: str | None) -> bool:
+    def _ran(self, run_key: str | None) -> bool:
         """The daemon never runs a run key twice; neither do we."""
-        filters = dg.RunsFilter(tags={"dagster/run_key": run_key or ""})
-        with suppress(IndexError):
-            return bool(self.instance.get_runs(filters, limit=1)[0])
-        return False
+        return bool(self.instance.get_runs(dg.RunsFilter(tags={"dagster/run_key": run_key or ""}), limit=1))

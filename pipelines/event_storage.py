@@ -57,7 +57,8 @@ class SqliteEventStorage(ConsolidatedSqliteEventLogStorage):
     def _insert(self, connection: Connection, entry: EventLogEntry) -> int:
         # The row as parameters and not as part of the statement, so that this is compiled once.
         result = connection.execute(SqlEventLogStorageTable.insert(), self._event_to_row(entry))
-        return int(result.inserted_primary_key[0])
+        key: Any = result.inserted_primary_key
+        return int(key[0])
 
 
 def _is(entry: EventLogEntry, kinds: Any) -> bool:

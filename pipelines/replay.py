@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
+import dagster as dg
+
 from lifecycle.calendar import days_between
 from lifecycle.pipeline import Pipeline
 from pipelines.driver import CHECKS_SENSOR, FIRST_MODEL_SENSOR, Driver, Ran
@@ -88,7 +90,7 @@ def _retrainings(driver: Driver, policy: str, day: date) -> Iterator[Ran]:
     if policy == "monthly" and tomorrow.day == 1 and driver.ledger.last_training_day(driver.pipeline.name) != day:
         cause = monthly_cause(driver.pipeline, day, f"{tomorrow:%Y-%m}")
         answer = request_for(driver.pipeline, [cause], driver.instance, driver.ledger, "retrain_monthly")
-        requests += [answer] if hasattr(answer, "partition_key") else []
+        requests += [answer] if isinstance(answer, dg.RunRequest) else []
     for request in requests:
         yield driver.run(request)
 

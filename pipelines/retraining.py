@@ -60,13 +60,20 @@ def causes_of_failed_checks(
 ) -> list[Cause]:
     """The errors of some checks recorded after a record, as causes."""
     return [
-        Cause("check", f"{failed.check.asset_key.path[-1]}:{failed.check.name}: {failed.message}", failed.day, f"{pipeline.name}-check-{failed.record}")
+        Cause(
+            "check",
+            f"{failed.check.asset_key.path[-1]}:{failed.check.name}: {failed.message}",
+            failed.day,
+            f"{pipeline.name}-check-{failed.record}",
+        )
         for failed in failed_checks(instance, checks, after)
         if failed.severity == dg.AssetCheckSeverity.ERROR and failed.day is not None
     ]
 
 
-def _on_checks(pipeline: Pipeline, name: str, checks: Sequence[dg.AssetCheckKey], description: str) -> dg.SensorDefinition:
+def _on_checks(
+    pipeline: Pipeline, name: str, checks: Sequence[dg.AssetCheckKey], description: str
+) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{pipeline.name}__{name}",
         job_name=retrain_name(pipeline),
@@ -74,9 +81,7 @@ def _on_checks(pipeline: Pipeline, name: str, checks: Sequence[dg.AssetCheckKey]
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=description,
     )
-    def sensor(
-        context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[Ledger]
-    ) -> dg.RunRequest | dg.SkipReason:
+    def sensor(context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[Ledger]) -> dg.RunRequest | dg.SkipReason:
         seen = int(context.cursor or 0)
         causes = causes_of_failed_checks(pipeline, context.instance, checks, seen)
         answer = request_for(pipeline, causes, context.instance, ledger, name)
@@ -128,7 +133,9 @@ def build(pipeline: Pipeline, settings: Settings) -> dg.Definitions:  # noqa: AR
         if not days:
             return dg.SkipReason("no labels yet")
         month = context.scheduled_execution_time.strftime("%Y-%m")
-        return request_for(pipeline, [monthly_cause(pipeline, days[-1], month)], context.instance, ledger, "retrain_monthly")
+        return request_for(
+            pipeline, [monthly_cause(pipeline, days[-1], month)], context.instance, ledger, "retrain_monthly"
+        )
 
     return dg.Definitions(
         sensors=[

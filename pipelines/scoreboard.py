@@ -205,7 +205,13 @@ def _markdown(pipeline: Pipeline, policies: Mapping[str, dict[str, Any]]) -> str
 
 def _totals(pipeline: Pipeline, policies: Mapping[str, dict[str, Any]]) -> str:
     names = [name for name in COLUMNS[pipeline.task] if all(name in scored for scored in policies.values())]
-    header = ["policy", "retrainings", *(name.replace("_", " ") for name in names), "gain over never (95 %)", "CPU s of retraining"]
+    header = [
+        "policy",
+        "retrainings",
+        *(name.replace("_", " ") for name in names),
+        "gain over never (95 %)",
+        "CPU s of retraining",
+    ]
     rows = []
     for policy, scored in policies.items():
         gain = scored.get("gain_over_never")
@@ -238,7 +244,9 @@ def _retraining_table(policy: str, retrainings: list[dict[str, Any]]) -> str:
         [
             str(entry["day"]),
             _short(entry["cause"]),
-            f"version {entry['version']} serves" if entry["promoted"] else f"refused, version {entry['replaces']} stays",
+            f"version {entry['version']} serves"
+            if entry["promoted"]
+            else f"refused, version {entry['replaces']} stays",
             "" if entry["improvement"] is None else f"{entry['improvement']:+.4f}",
             f"{entry['seconds']:.0f}",
         ]
@@ -274,7 +282,8 @@ def _plots(pipeline: Pipeline, policies: Mapping[str, dict[str, Any]]) -> dict[s
 
 def _html(pipeline: Pipeline, text: str, plots: Mapping[str, bytes]) -> str:
     pictures = "".join(
-        f'<img alt="{name}" src="data:image/png;base64,{base64.b64encode(png).decode()}">' for name, png in plots.items()
+        f'<img alt="{name}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+        for name, png in plots.items()
     )
     body = "".join(_html_block(block) for block in text.split("\n\n"))
     style = (

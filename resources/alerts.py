@@ -34,7 +34,9 @@ class Alerts:
     path: Path
 
     def send(self, alert: Alert) -> None:
-        logger.log(logging.ERROR if alert.severity == "ERROR" else logging.WARNING, "%s: %s", alert.source, alert.message)
+        logger.log(
+            logging.ERROR if alert.severity == "ERROR" else logging.WARNING, "%s: %s", alert.source, alert.message
+        )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
             file.write(json.dumps({"at": datetime.now(UTC).isoformat(), **asdict(alert)}) + "\n")

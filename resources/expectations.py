@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
     from great_expectations.core.batch_definition import BatchDefinition
 
-CRITICAL, WARNING = "critical", "warning"
+CRITICAL = "critical"
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,19 @@ def suite(table: Table) -> ExpectationSuite:
     """The suite of a table. Critical expectations block the day; the others send rows to quarantine."""
     import great_expectations as gx
     from great_expectations import expectations as gxe
+    from great_expectations.expectations.metadata_types import FailureSeverity
 
+    critical, warning = FailureSeverity.CRITICAL, FailureSeverity.WARNING
     rules: list[Any] = [
-        gxe.ExpectColumnValuesToBeNull(column="_problem", severity=CRITICAL, meta={"rule": "file has all columns"}),
-        gxe.ExpectColumnValuesToBeNull(column="_unparsed", severity=WARNING, meta={"rule": "values have their type"}),
+        gxe.ExpectColumnValuesToBeNull(column="_problem", severity=critical, meta={"rule": "file has all columns"}),
+        gxe.ExpectColumnValuesToBeNull(column="_unparsed", severity=warning, meta={"rule": "values have their type"}),
         gxe.ExpectColumnValuesToBeInSet(
-            column="_premature", value_set=[False], severity=WARNING, meta={"rule": "known by the close of the day"}
+            column="_premature", value_set=[False], severity=warning, meta={"rule": "known by the close of the day"}
         ),
         gxe.ExpectColumnValuesToBeInSet(
             column="_conflict",
             value_set=[False],
-            severity=WARNING,
+            severity=warning,
             meta={"rule": f"one row per {', '.join(table.contract.key)}"},
         ),
     ]
@@ -65,11 +67,13 @@ def suite(table: Table) -> ExpectationSuite:
 
 def _column_rules(column: Column) -> list[Any]:
     from great_expectations import expectations as gxe
+    from great_expectations.expectations.metadata_types import FailureSeverity
 
+    warning = FailureSeverity.WARNING
     rules: list[Any] = []
     if column.required:
         meta = {"rule": f"{column.name} is given"}
-        rules.append(gxe.ExpectColumnValuesToNotBeNull(column=column.name, severity=WARNING, meta=meta))
+        rules.append(gxe.ExpectColumnValuesToNotBeNull(column=column.name, severity=warning, meta=meta))
     if column.minimum is not None or column.maximum is not None:
         meta = {"rule": f"{column.name} in [{_bound(column.minimum)}, {_bound(column.maximum)}]"}
         rules.append(
@@ -77,7 +81,7 @@ def _column_rules(column: Column) -> list[Any]:
                 column=column.name,
                 min_value=column.minimum,
                 max_value=column.maximum,
-                severity=WARNING,
+                severity=warning,
                 meta=meta,
             )
         )
@@ -85,7 +89,7 @@ def _column_rules(column: Column) -> list[Any]:
         meta = {"rule": f"{column.name} in {set(column.one_of)}"}
         rules.append(
             gxe.ExpectColumnValuesToBeInSet(
-                column=column.name, value_set=list(column.one_of), severity=WARNING, meta=meta
+                column=column.name, value_set=list(column.one_of), severity=warning, meta=meta
             )
         )
     return rules
@@ -118,15 +122,15 @@ def validate(table: Table, typed: pl.DataFrame) -> Verdict:
     outcomes: list[Outcome] = []
     failures: dict[str, list[Any]] = {ROW: [], "reason": []}
     for item in result.results:
-        rule = str(item.expectation_config.meta["rule"])
-        column = item.expectation_config.kwargs.get("column")
+        config: Any = item.expectation_config
+        rule, column = str(config.meta["rule"]), config.kwargs.get("column")
         rows = item.result.get("unexpected_index_list") or []
         failures[ROW] += [row[ROW] for row in rows]
         failures["reason"] += [_reason(rule, column, row.get(column)) for row in rows]
         outcomes.append(
             Outcome(
                 rule=rule,
-                severity=str(item.expectation_config.severity.value),
+                severity=str(config.severity.value),
                 passed=bool(item.success),
                 unexpected=int(item.result.get("unexpected_count") or 0),
                 sample=", ".join(str(value) for value in item.result.get("partial_unexpected_list") or [])[:200],
@@ -148,13 +152,14 @@ def _bound(value: float | None) -> str:
 def _batch_definition() -> BatchDefinition:
     import great_expectations as gx
 
-    context = gx.get_context(mode="ephemeral")
+    context: Any = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     source = context.data_sources.add_pandas("landed")
-    return source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
+    batches: BatchDefinition = source.add_dataframe_asset("rows").add_batch_definition_whole_dataframe("all")
+    return batches
 
 
-_SUITES: dict[tuple[str, Contract], "ExpectationSuite"] = {}
+_SUITES: dict[tuple[str, Contract], ExpectationSuite] = {}
 
 
 def _suite_of(table: Table) -> ExpectationSuite:

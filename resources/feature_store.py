@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feature_repo.objects import feast_objects, view_name, view_table
 from lifecycle.pipeline import Pipeline
@@ -69,7 +69,7 @@ class FeatureStore:
         pins = {self.lake.path(table): version for table, version in (versions or {}).items()}
         with read_at(pins):
             service = self._feast(pipeline).get_feature_service(pipeline.feature_service)
-            job = self._feast(pipeline).get_historical_features(
+            job: Any = self._feast(pipeline).get_historical_features(
                 entities, service, full_feature_names=False, filter_by_created_timestamp=True
             )
             found = job.to_polars()
@@ -102,7 +102,8 @@ class FeatureStore:
         """The moment up to which all views are in the online store; None before the first refresh."""
         views = [self._feast(pipeline).get_feature_view(view_name(pipeline, view)) for view in pipeline.views]
         stands = [view.most_recent_end_time for view in views]
-        return None if any(moment is None for moment in stands) else min(stands)
+        known = [moment for moment in stands if moment is not None]
+        return min(known) if len(known) == len(stands) else None
 
     def online(self, pipeline: Pipeline, entities: Sequence[Mapping[str, str | None]]) -> dict[str, list[object]]:
         """The current values for some entities, by feature name, from the online store."""

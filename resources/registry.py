@@ -113,7 +113,8 @@ class Registry:
             client.get_registered_model(name)
         except MlflowException:
             client.create_registered_model(name, description=f"Models of the pipeline {name}.")
-        model = client.get_run(run_id).outputs.model_outputs[0].model_id
+        outputs: Any = client.get_run(run_id).outputs
+        model = outputs.model_outputs[0].model_id
         made = client.create_model_version(name, f"models:/{model}", run_id=run_id, tags=dict(tags), model_id=model)
         client.set_registered_model_alias(name, CHALLENGER, made.version)
         return _version(client.get_model_version(name, made.version))
@@ -227,7 +228,7 @@ def _version(found: MlflowVersion) -> Version:
     return Version(
         name=found.name,
         number=int(found.version),
-        run_id=found.run_id,
+        run_id=str(found.run_id),
         day=date.fromisoformat(tags["day"]),
         trained_through=date.fromisoformat(tags["trained_through"]),
         feature_service=tags["feature_service"],

@@ -231,9 +231,19 @@ VIEWS = (
         "Delays at departure from an airport.",
     ),
     WindowView(
-        "airport_outcomes", ("origin",), "outcomes", (_share(*_hours(3, 24), *_days(7)),), "Flights from an airport not on time."
+        "airport_outcomes",
+        ("origin",),
+        "outcomes",
+        (_share(*_hours(3, 24), *_days(7)),),
+        "Flights from an airport not on time.",
     ),
-    WindowView("airline", ("carrier",), "outcomes", (_share(*_hours(6, 24), *_days(7, 28)),), "Flights of an airline not on time."),
+    WindowView(
+        "airline",
+        ("carrier",),
+        "outcomes",
+        (_share(*_hours(6, 24), *_days(7, 28)),),
+        "Flights of an airline not on time.",
+    ),
     WindowView(
         "airline_airport",
         ("carrier", "origin"),
@@ -242,7 +252,11 @@ VIEWS = (
         "Flights of an airline from an airport not on time.",
     ),
     WindowView(
-        "destination", ("dest",), "outcomes", (_share(*_hours(6, 24), *_days(28)),), "Flights to a destination not on time."
+        "destination",
+        ("dest",),
+        "outcomes",
+        (_share(*_hours(6, 24), *_days(28)),),
+        "Flights to a destination not on time.",
     ),
     WindowView(
         "route",
