@@ -72,16 +72,19 @@ def build(pipeline: Pipeline) -> dg.Definitions:
             lake.write(drift_table(pipeline), pl.concat(tables), first, last)
         report, version, current = found[last]
         if report is None or version is None:
-            yield dg.MaterializeResult(
-                asset_key=asset, metadata={"no_verdict": "no forecasts by a model in the window"}
-            )
-            yield stage.passed(asset, "no_drift", True, "nothing to compare yet: no forecasts by a model in the window")
+            message = f"nothing to compare yet: the serving model has forecast on {_days(current)} days"
+            yield dg.MaterializeResult(asset_key=asset, metadata={"no_verdict": message})
+            yield stage.passed(asset, "no_drift", True, message)
             return
         html = _full_report(pipeline, last, report, version, current, lake, reports)
         yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(report, version, html))
         yield _check(asset, report)
 
     return dg.Definitions(assets=[drift_report])
+
+
+def _days(rows: "pl.DataFrame") -> int:
+    return rows["day"].n_unique() if rows.height else 0
 
 
 def _compare(
@@ -94,8 +97,11 @@ def _compare(
     if not rows.height:
         return None, None, rows
     version = registry.version(pipeline.name, int(rows.sort("day")["model_version"][-1]))
-    # What an earlier version forecast says nothing of how this one's forecasts move.
+    # What an earlier version forecast says nothing of how this one's forecasts move; and the first few days of a
+    # version are a few days' weather, not a distribution.
     rows = rows.filter(pl.col("model_version") == version.number)
+    if rows["day"].n_unique() < pipeline.monitor.least_days:
+        return None, version, rows
     importances = json.loads(version.tags.get("importances", "{}"))
     report = compare(registry.reference(version), rows, rows["score"].to_numpy(), pipeline.monitor, importances)
     return report, version, rows

@@ -11,7 +11,7 @@ from assets import stage
 from assets.batch_predictions import predictions_table
 from assets.examples import read_labels
 from lifecycle.performance import PerformanceReport, realised
-from lifecycle.pipeline import Pipeline
+from lifecycle.pipeline import MonitorRule, Pipeline
 from resources.lake import Lake
 from resources.registry import Registry
 
@@ -62,7 +62,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         first, last = stage.contiguous(days)
         lake.write(performance_table(pipeline), _table(reports), first, last)
         yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(pipeline, last, reports[last], lake))
-        yield _check(asset, reports[last])
+        yield _check(asset, reports[last], pipeline.monitor)
 
     return dg.Definitions(assets=[performance_report])
 
@@ -75,7 +75,8 @@ def _report(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> Pe
     key = list(pipeline.spine.key)
     columns = dict.fromkeys([*key, "event_day", "score", "threshold", "model_version", *pipeline.slices])
     issued = lake.read(predictions_table(pipeline), first - timedelta(days=1), day - timedelta(days=1), [*columns])
-    issued = issued.filter(pl.col("score").is_not_null())
+    # The lake gives rows in no order; the version that forecast last is the one whose reference counts.
+    issued = issued.filter(pl.col("score").is_not_null()).sort("event_day", *key)
     labels = read_labels(pipeline, lake, first, day).select(*key, "label")
     joined = issued.join(labels, on=key, how="left").with_columns(pl.col("event_day").alias("day"))
     version = issued["model_version"].drop_nulls().to_list()
@@ -115,14 +116,16 @@ def _table(reports: dict[date, PerformanceReport]) -> "pl.DataFrame":
     return pl.DataFrame(rows, schema=schema)
 
 
-def _check(asset: dg.AssetKey, report: PerformanceReport) -> dg.AssetCheckResult:
+def _check(asset: dg.AssetKey, report: PerformanceReport, rule: MonitorRule) -> dg.AssetCheckResult:
     findings = [*report.errors, *report.warnings]
+    days = (report.last_day - report.first_day).days + 1 if report.first_day and report.last_day else 0
     return stage.passed(
         asset,
         "performs",
         not findings,
         " ".join(findings) or report.reason or f"{report.rows} forecasts with labels, no limit exceeded",
-        warn=not report.errors,
+        # A few days say little about a model; until there are enough, what they find is a warning.
+        warn=not report.errors or days < rule.least_days,
         metadata={name: value for name, value in report.metrics.items() if value is not None},
     )
 

@@ -241,14 +241,14 @@ class AsOfOfflineStore(OfflineStore):
         start_date: datetime,
         end_date: datetime,
     ) -> RetrievalJob:
-        """The latest row of every entity from ``start_date`` to ``end_date``, both included; for ``materialize``.
+        """The latest row of every entity from ``start_date`` to ``end_date``, both included.
 
-        Rows with a null key are left out: nobody can ask for them.
+        Rows with a null key are left out: nobody can ask for them, and online stores refuse them. This is what
+        ``materialize`` reads when ``feature_store.yaml`` sets ``materialization: {pull_latest_features: true}``;
+        otherwise Feast reads all rows and drops the older ones in pandas.
         """
-        import polars as pl
-
         table = _Table.of(config, data_source, f"source {data_source.name!r}")
-        keys = [key for key in join_key_columns if key != DUMMY_ENTITY_ID]
+        keys = _real(join_key_columns)
         order = [timestamp_field, *([created_timestamp_column] if created_timestamp_column else [])]
 
         def run() -> pl.DataFrame:
@@ -256,8 +256,7 @@ class AsOfOfflineStore(OfflineStore):
             rows = rows.sort(order, maintain_order=True)
             if keys:
                 return rows.drop_nulls(keys).unique(keys, keep="last", maintain_order=True)
-            # A view without entities has one row; Feast looks for its placeholder key.
-            return rows.tail(1).with_columns(pl.lit(DUMMY_ENTITY_VAL).alias(DUMMY_ENTITY_ID))
+            return _with_placeholder(rows.tail(1))
 
         return AsOfRetrievalJob(run, repo_path=config.repo_path)
 
@@ -275,10 +274,11 @@ class AsOfOfflineStore(OfflineStore):
         """All rows from ``start_date`` to ``end_date``, both included where given."""
         table = _Table.of(config, data_source, f"source {data_source.name!r}")
         order = [timestamp_field, *([created_timestamp_column] if created_timestamp_column else [])]
-        columns = [*(key for key in join_key_columns if key != DUMMY_ENTITY_ID), *feature_name_columns]
+        keys = _real(join_key_columns)
 
         def run() -> pl.DataFrame:
-            return table.read(columns, order, start_date, end_date)
+            rows = table.read([*keys, *feature_name_columns], order, start_date, end_date)
+            return rows if keys else _with_placeholder(rows)
 
         return AsOfRetrievalJob(run, repo_path=config.repo_path)
 
@@ -399,10 +399,12 @@ class _Join:
     def of(cls, config: RepoConfig, view: FeatureView, refs: Sequence[str], full_feature_names: bool) -> _Join:
         projection, source = view.projection, view.batch_source
         reader = f"view {projection.name_to_use()!r}"
-        mapping = {new: old for old, new in source.field_mapping.items()} if source else {}
+        if source is None:
+            raise ValueError(f"{reader} has no batch source to read history from")
+        mapping = {new: old for old, new in source.field_mapping.items()}
         prefix = f"{projection.name_alias or view.name}__" if full_feature_names else ""
         wanted = [ref.split(":", 1) for ref in refs if ref.startswith(f"{projection.name_to_use()}:")]
-        keys = [column.name for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
+        keys = _real([column.name for column in view.entity_columns])
         return cls(
             table=_Table.of(config, source, reader, mapping),
             stamp=source.timestamp_field,
@@ -420,7 +422,8 @@ def _features(join: _Join, spine: _Spine, by_creation: bool) -> pl.DataFrame:
     created = join.created or join.stamp
     source = join.table.read([*join.keys, *join.features], [join.stamp, created], *_span(join, spine))
     keys = {f"_key_{number}": names for number, names in enumerate(join.keys.items())}
-    unit: Literal["ns", "us"] = "ns" if pl.Datetime("ns", "UTC") in source.select(join.stamp, created).dtypes else "us"
+    kinds = [source.schema[join.stamp], source.schema[created]]
+    unit: Literal["ns", "us"] = "ns" if pl.Datetime("ns", "UTC") in kinds else "us"
     ranked = source.select(
         *(pl.col(ours).alias(key) for key, (ours, _) in keys.items()),
         pl.col(join.stamp).dt.cast_time_unit(unit).alias(_STAMP),
@@ -476,8 +479,8 @@ def _same_type(asked: pl.DataFrame, rows: pl.DataFrame, key: str, what: str) -> 
 
     ours, theirs = rows.schema[key], asked.schema[key]
     texts = (pl.String, pl.Categorical, pl.Enum)
-    if theirs == pl.Null:
-        return asked.with_columns(pl.col(key).cast(ours)), rows
+    if asked[key].null_count() == asked.height:  # says nothing, and pandas gives it any type
+        return asked.with_columns(pl.lit(None, dtype=ours).alias(key)), rows
     if ours == theirs and not isinstance(ours, pl.Categorical):
         return asked, rows
     if isinstance(ours, texts) and isinstance(theirs, texts):
@@ -594,6 +597,17 @@ def _literal(moment: datetime, kind: pl.Datetime) -> pl.Expr:
         moment = min(max(moment, _NANOSECONDS[0]), _NANOSECONDS[1])
     moment = moment.astimezone(ZoneInfo(kind.time_zone or "UTC"))
     return pl.lit(moment if kind.time_zone else moment.replace(tzinfo=None), dtype=kind)
+
+
+def _real(join_keys: Sequence[str]) -> list[str]:
+    """The join keys without Feast's placeholder for views without entities."""
+    return [key for key in join_keys if key != DUMMY_ENTITY_ID]
+
+
+def _with_placeholder(rows: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    return rows.with_columns(pl.lit(DUMMY_ENTITY_VAL).alias(DUMMY_ENTITY_ID))
 
 
 def _path(source: FileSource, repo_path: Path | None) -> str:

@@ -165,6 +165,7 @@ class MonitorRule:
     Parameters
     ----------
     drift_days, performance_days : trailing windows of the two reports.
+    least_days : days of forecasts below which the reports raise no error.
     feature_psi : population stability index of a feature above which it is called drifted (warning).
     prediction_psi : the same for the predictions (error).
     ranking_drop : fall of AUC (classification) or R² (regression) below the reference that is an error.
@@ -175,6 +176,7 @@ class MonitorRule:
 
     drift_days: int = 14
     performance_days: int = 14
+    least_days: int = 7
     feature_psi: float = 0.25
     prediction_psi: float = 0.25
     ranking_drop: float = 0.05

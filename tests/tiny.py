@@ -206,7 +206,7 @@ TINY = Pipeline(
     monitor=MonitorRule(
         drift_days=5, performance_days=5, prediction_psi=1.0, ranking_drop=0.3, calibration_gap=4.0, report_weekday=None
     ),
-    retraining=RetrainPolicy(cool_down_days=9),
+    retraining=RetrainPolicy(cool_down_days=8),
     feed=write_day,
 )
 

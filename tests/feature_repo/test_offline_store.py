@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -29,7 +28,7 @@ from feast.errors import EntityTimestampInferenceException, SavedDatasetLocation
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64, String
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.offline_store import AsOfOfflineStore, AsOfRetrievalJob, read_at
@@ -40,7 +39,7 @@ DRIVER = Entity(name="driver", join_keys=["driver"], value_type=ValueType.STRING
 Row = tuple[str | None, datetime, datetime | None, int | None]
 
 
-def feast(folder: Path, *objects: Any) -> FeatureStore:
+def feast(folder: Path, *objects: Any, pull_latest: bool = True) -> FeatureStore:
     config = RepoConfig(
         project="test",
         provider="local",
@@ -48,6 +47,7 @@ def feast(folder: Path, *objects: Any) -> FeatureStore:
         online_store={"type": "sqlite", "path": str(folder / "online.db")},
         offline_store={"type": "feature_repo.offline_store.AsOfOfflineStore"},
         entity_key_serialization_version=3,
+        materialization={"pull_latest_features": pull_latest},
     )
     store = FeatureStore(config=config)
     store.apply(list(objects))
@@ -210,8 +210,7 @@ def test_sources_and_entities_of_every_unit_and_zone_mean_the_same_instants(
 
 
 def test_nanoseconds_are_compared_as_nanoseconds(tmp_path: Path) -> None:
-    stamp = pl.Series([NOON], dtype=pl.Datetime("ns", "UTC")) + pl.duration(nanoseconds=0)
-    stamp = pl.select(pl.lit(stamp) + pl.duration(nanoseconds=700, time_unit="ns")).to_series()
+    stamp = pl.Series([NOON], dtype=pl.Datetime("ns", "UTC")) + pl.Series([700]).cast(pl.Duration("ns"))
     rows = pl.DataFrame({"driver": ["a"], "event_timestamp": stamp, "trips": [1]})
     store = feast(tmp_path, DRIVER, driver_view(parquet(tmp_path / "stats.parquet", rows)))
     moments = [pd.Timestamp(NOON) + pd.Timedelta(nanoseconds) for nanoseconds in (699, 700)]
@@ -300,7 +299,7 @@ def test_a_view_without_entities_has_one_value_for_all(tmp_path: Path) -> None:
 
     assert trips(store, ("a", NOON), ("b", NOON + HOUR), filter_by_created_timestamp=True) == [1, 2]
     store.materialize(NOON - HOUR, NOON + HOUR)
-    assert store.get_online_features(["stats:trips"], [{}]).to_dict()["trips"] == [2]
+    assert store.get_online_features(["stats:trips"], [{"__dummy_id": ""}]).to_dict()["trips"] == [2]
 
 
 def test_on_demand_features_are_computed_from_what_was_found(tmp_path: Path) -> None:
@@ -371,7 +370,8 @@ def test_a_saved_dataset_comes_back_as_it_was_saved(tmp_path: Path, name: str) -
     store.create_saved_dataset(job, "set", storage, allow_overwrite=True)
 
 
-def test_materialize_brings_the_latest_row_of_every_key_in_the_period_online(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pull_latest", [True, False])
+def test_materialize_brings_the_latest_row_of_every_key_in_the_period_online(tmp_path: Path, pull_latest: bool) -> None:
     rows: list[Row] = [
         ("a", NOON - 2 * HOUR, NOON, 0),
         ("a", NOON, NOON, 1),
@@ -379,14 +379,22 @@ def test_materialize_brings_the_latest_row_of_every_key_in_the_period_online(tmp
         ("a", NOON + 3 * HOUR, NOON + 3 * HOUR, 3),  # after the period
         ("b", NOON - HOUR, NOON, 4),  # at its first moment
         ("c", NOON - 2 * HOUR, NOON, 5),  # before the period
-        (None, NOON, NOON, 6),
     ]
-    store = driver_store(tmp_path, rows)
+    view = driver_view(delta(tmp_path / "stats", stats(rows)))
+    store = feast(tmp_path, DRIVER, view, pull_latest=pull_latest)
 
     store.materialize(NOON - HOUR, NOON + HOUR)
 
     online = store.get_online_features(["stats:trips"], [{"driver": driver} for driver in "abc"]).to_dict()
     assert online["trips"] == [2, 4, None]
+
+
+def test_rows_without_a_key_do_not_stop_a_materialization(tmp_path: Path) -> None:
+    store = driver_store(tmp_path, [(None, NOON, NOON, 6), ("a", NOON, NOON, 1)])
+
+    store.materialize(NOON - HOUR, NOON)
+
+    assert store.get_online_features(["stats:trips"], [{"driver": "a"}]).to_dict()["trips"] == [1]
 
 
 def test_only_files_that_can_matter_are_read(tmp_path: Path) -> None:
@@ -497,23 +505,39 @@ source_rows = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+TTLS = {"unlimited": None, "one_hour": HOUR, "three_hours": 3 * HOUR}
+
+
+@pytest.fixture(scope="module")
+def ruled(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureStore, str]:
+    """A store whose views differ in ttl and share the table of the returned path."""
+    folder = tmp_path_factory.mktemp("ruled")
+    source = delta(folder / "stats", stats([]))
+    return feast(folder, DRIVER, *(driver_view(source, ttl, name) for name, ttl in TTLS.items())), source.path
+
+
+@settings(max_examples=80, deadline=None)
 @given(
     rows=source_rows,
     entities=st.lists(st.tuples(drivers, moments), min_size=1, max_size=15),
-    ttl=st.sampled_from([None, HOUR, 3 * HOUR]),
     created=st.booleans(),
 )
 def test_answers_follow_the_rules(
-    rows: list[Row], entities: list[tuple[str | None, datetime]], ttl: timedelta | None, created: bool
+    ruled: tuple[FeatureStore, str],
+    rows: list[Row],
+    entities: list[tuple[str | None, datetime]],
+    created: bool,
 ) -> None:
-    with TemporaryDirectory() as folder:
-        store = driver_store(Path(folder), rows, ttl)
-        found = trips(store, *entities, filter_by_created_timestamp=created)
+    store, path = ruled
+    write_deltalake(path, stats(rows).to_arrow(), mode="overwrite")
 
-    assert len(found) == len(entities)
-    for answer, (driver, when) in zip(found, entities, strict=True):
-        assert answer in reference(rows, driver, when, ttl, created)
+    refs = [f"{name}:trips" for name in TTLS]
+    found = ask(store, asked(*entities), refs, full_feature_names=True, filter_by_created_timestamp=created)
+
+    assert found.height == len(entities)
+    for name, ttl in TTLS.items():
+        for answer, (driver, when) in zip(found[f"{name}__trips"], entities, strict=True):
+            assert answer in reference(rows, driver, when, ttl, created)
 
 
 def test_a_hundred_thousand_rows_and_three_views_take_less_than_two_seconds(tmp_path: Path) -> None:

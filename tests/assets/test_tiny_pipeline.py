@@ -1,0 +1,224 @@
+"""A pipeline that the product has never heard of lives its whole life: only its own module knows of cafés."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from lifecycle.calendar import days_between
+from pipelines.driver import CHECKS_SENSOR, FIRST_MODEL_SENSOR, Driver, Ran
+from resources.settings import Settings
+from tests.tiny import CALENDAR, FIRST_DAY, OFFERS_FROM, TINY, Seen, day_rows, last_check, write_day, write_rows
+
+HISTORY_UNTIL = date(2024, 2, 28)
+FIRST_NIGHT = date(2024, 2, 29)
+RETRAINED = FIRST_NIGHT + timedelta(days=TINY.retraining.cool_down_days)
+LAST_NIGHT = RETRAINED + timedelta(days=1)
+SLOTS_A_DAY = 40
+
+# The till of one café could not be read on the 5th: that hour's orders are delivered two days later.
+LATE_SLOT, LATE_FROM, LATE_TO = "market-2024-03-05-12", date(2024, 3, 5), date(2024, 3, 7)
+
+
+@dataclass
+class Life:
+    """What happened, night by night."""
+
+    driver: Driver
+    runs: list[Ran] = field(default_factory=list)
+    asked: dict[date, list[dg.RunRequest]] = field(default_factory=dict)
+    checks: dict[tuple[date, str], Seen] = field(default_factory=dict)
+
+    def read(self, table: str, first: date | None = None, last: date | None = None) -> pl.DataFrame:
+        return self.driver.lake.read(f"{TINY.name}/{table}", first, last)
+
+    @property
+    def ledger(self) -> pl.DataFrame:
+        return self.driver.ledger.entries(TINY.name)
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
+    driver = Driver(TINY, Settings(home=tmp_path_factory.mktemp("cafes")))
+    story = Life(driver)
+    for day in days_between(FIRST_DAY, HISTORY_UNTIL):
+        driver.land(day)
+    story.runs.append(driver.build_history(FIRST_DAY, HISTORY_UNTIL))
+    for day in days_between(FIRST_NIGHT, LAST_NIGHT):
+        _land(driver, day)
+        story.runs += driver.nights()
+        for asset, name in (("drift_report", "no_drift"), ("performance_report", "performs")):
+            story.checks[day, name] = last_check(driver, asset, name)
+        story.asked[day] = driver.tick(FIRST_MODEL_SENSOR) + driver.tick(CHECKS_SENSOR)
+        story.runs += [driver.run(request) for request in story.asked[day]]
+    yield story
+    driver.instance.dispose()
+
+
+def _land(driver: Driver, day: date) -> None:
+    write_day(driver.settings.landing, day)
+    rows = day_rows(day)["orders"]
+    if day == LATE_FROM:
+        rows = [row for row in rows if row["slot_id"] != LATE_SLOT]
+    if day == LATE_TO:
+        rows += [row for row in day_rows(LATE_FROM)["orders"] if row["slot_id"] == LATE_SLOT]
+    write_rows(driver.settings.landing, "orders", f"{day}.csv", rows)
+
+
+def test_every_run_of_the_pipeline_succeeds_and_every_night_runs_once(life: Life) -> None:
+    assert [ran for ran in life.runs if not ran.success] == []
+    nights = [ran.day for ran in life.runs if ran.job == f"{TINY.name}__nightly"]
+    assert nights == days_between(FIRST_NIGHT, LAST_NIGHT)
+
+
+def test_every_stage_has_been_through(life: Life) -> None:
+    graph = life.driver.definitions.get_repository_def().asset_graph
+    made = {key for key in graph.materializable_asset_keys if life.driver.instance.get_latest_materialization_event(key)}
+
+    assert made == set(graph.materializable_asset_keys)
+    assert {key.path[1] for key in made} == {
+        "raw",
+        "validated",
+        "features",
+        "online_features",
+        "training_set",
+        "trained_model",
+        "registered_version",
+        "deployment",
+        "batch_predictions",
+        "drift_report",
+        "performance_report",
+    }
+
+
+def test_the_first_model_is_asked_for_by_the_missing_champion(life: Life) -> None:
+    (request,) = life.asked[FIRST_NIGHT]
+
+    assert request.job_name == f"{TINY.name}__retrain"
+    assert request.partition_key == str(FIRST_NIGHT)
+    assert request.tags["perennial/decided_by"] == "train_first_model"
+    assert f"no model serves for {FIRST_NIGHT}" in request.tags["perennial/cause"]
+
+
+def test_examples_know_nothing_that_came_after_they_were_asked_about(life: Life) -> None:
+    rows = life.read("training_set", FIRST_NIGHT, FIRST_NIGHT)
+
+    assert rows["event_day"].max() == FIRST_NIGHT
+    assert set(rows["moment"]) == {"batch", "online"}
+    gate_days = rows.filter(pl.col("part") == "gate")["event_day"].unique().sort().to_list()
+    assert gate_days == days_between(FIRST_NIGHT - timedelta(days=TINY.gate.window_days - 1), FIRST_NIGHT)
+    # A slot of the batch is asked about at the close of the day before: ten hours of its café were counted that day.
+    batch = rows.filter((pl.col("moment") == "batch") & (pl.col("event_day") > FIRST_DAY + timedelta(days=1)))
+    assert set(batch["cafe_orders_count_24h"]) == {10.0}
+    yesterday = {}
+    for day in days_between(FIRST_DAY, FIRST_NIGHT):
+        for cafe in ("harbour", "station"):
+            told = [int(str(row["orders"])) for row in day_rows(day)["orders"] if row["cafe"] == cafe]
+            yesterday[cafe, day + timedelta(days=1)] = sum(told) / len(told) if told else None
+    for cafe, day, mean in batch.select("cafe", "event_day", "cafe_orders_orders_mean_24h").unique().iter_rows():
+        if (cafe, day) in yesterday:
+            assert mean == pytest.approx(yesterday[cafe, day])
+
+
+def test_each_night_forecasts_every_slot_of_tomorrow_once(life: Life) -> None:
+    for day in days_between(FIRST_NIGHT + timedelta(days=1), LAST_NIGHT):
+        rows = life.read("batch_predictions", day, day)
+        announced = [row["slot_id"] for row in day_rows(day)["slots"]]
+        assert sorted(rows["slot_id"]) == sorted(announced)
+        assert rows["score"].is_finite().all()
+        assert rows["event_timestamp"].unique().to_list() == [CALENDAR.close(day)]
+
+
+def test_there_is_no_forecast_before_there_is_a_model_but_the_slots_are_kept(life: Life) -> None:
+    rows = life.read("batch_predictions", FIRST_NIGHT, FIRST_NIGHT)
+    assert rows.height == SLOTS_A_DAY
+    assert rows["score"].null_count() == SLOTS_A_DAY
+
+
+def test_the_discounts_make_the_forecasts_fail_with_an_error(life: Life) -> None:
+    before = life.checks[OFFERS_FROM - timedelta(days=1), "performs"]
+    third_day = life.checks[OFFERS_FROM + timedelta(days=2), "performs"]
+
+    assert before.passed
+    assert (third_day.passed, third_day.severity) == (False, "ERROR")
+    assert "Forecasts are below what happened" in third_day.message
+    assert "discount drifted" in life.checks[OFFERS_FROM, "no_drift"].message
+
+
+def test_checks_that_fail_while_it_cools_down_ask_for_nothing(life: Life) -> None:
+    cooling = days_between(FIRST_NIGHT + timedelta(days=1), RETRAINED - timedelta(days=1))
+
+    assert any(life.checks[day, "performs"].severity == "ERROR" for day in cooling if day >= OFFERS_FROM)
+    assert {day: life.asked[day] for day in cooling} == {day: [] for day in cooling}
+
+
+def test_the_failed_checks_then_ask_for_exactly_one_retraining(life: Life) -> None:
+    (request,) = life.asked[RETRAINED]
+
+    assert request.tags["perennial/decided_by"] == "retrain_on_failed_checks"
+    assert request.tags["perennial/cause"].startswith("performance_report:performs: Forecasts are below")
+    assert life.asked[LAST_NIGHT] == []
+    assert [ran.day for ran in life.runs if ran.job.endswith("__retrain")] == [FIRST_NIGHT, RETRAINED]
+
+
+def test_a_sensor_asked_again_with_its_cursor_asks_for_nothing(life: Life) -> None:
+    name = f"{TINY.name}__{CHECKS_SENSOR}"
+    cursor = life.driver.cursors[name]
+    assert life.driver.tick(CHECKS_SENSOR) == []
+    assert life.driver.cursors[name] == cursor
+    assert life.driver.tick(FIRST_MODEL_SENSOR) == []
+
+
+def test_the_gate_decides_and_the_ledger_says_why(life: Life) -> None:
+    entries = life.ledger.select("day", "event", "decided_by", "version", "replaces").rows()
+
+    assert entries == [
+        (FIRST_NIGHT, "gate", "train_first_model", 1, None),
+        (FIRST_NIGHT, "promotion", "gate", 1, None),
+        (RETRAINED, "gate", "retrain_on_failed_checks", 2, 1),
+        (RETRAINED, "promotion", "gate", 2, 1),
+    ]
+    reason, evidence = life.ledger.row(2, named=True)["reason"], json.loads(life.ledger["evidence"][2])
+    assert "version 2 is better than version 1" in reason
+    assert evidence["cause"].startswith("performance_report:performs")
+    assert evidence["improvement"] > 0
+    assert evidence["first_day"] == str(RETRAINED - timedelta(days=TINY.gate.window_days - 1))
+
+
+def test_a_model_serves_from_the_night_after_its_promotion(life: Life) -> None:
+    def versions(day: date) -> list[int]:
+        return life.read("batch_predictions", day, day)["model_version"].unique().to_list()
+
+    assert versions(RETRAINED) == [1]
+    assert versions(LAST_NIGHT) == [2]
+    assert life.driver.ledger.served_at(TINY.name, RETRAINED - timedelta(days=1)) == 1
+    assert life.driver.ledger.served_at(TINY.name, RETRAINED) == 2
+
+
+def test_an_outcome_delivered_late_counts_once_and_from_the_day_it_came(life: Life) -> None:
+    judged = dict(life.read("performance_report").select("day", "rows").rows())
+    window = TINY.monitor.performance_days * SLOTS_A_DAY
+
+    assert judged[LATE_TO - timedelta(days=1)] == window - 1
+    assert judged[LATE_TO] == window
+    (late,) = life.read("validated/orders").filter(pl.col("slot_id") == LATE_SLOT).rows(named=True)
+    assert late["available_at"] == CALENDAR.close(LATE_TO)
+    assert late["counted_at"] == datetime.combine(LATE_FROM, time(12), UTC)
+
+
+def test_building_a_night_again_gives_the_same_bytes_and_the_model_that_was_live_then(life: Life) -> None:
+    """Last in the file: it makes new versions of the tables."""
+    tables = ["validated/orders", "features/cafe_orders", "batch_predictions", "performance_report"]
+    before = {table: life.read(table, RETRAINED, RETRAINED) for table in tables}
+
+    assert life.driver.night(RETRAINED).success
+    for table in tables:
+        order = [name for name in ("slot_id", "event_timestamp", "cafe") if name in before[table].columns]
+        again = life.read(table, RETRAINED, RETRAINED)
+        assert again.sort(order or "day").equals(before[table].sort(order or "day")), table
