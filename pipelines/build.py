@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import dagster as dg
@@ -47,6 +48,9 @@ def build_definitions(pipelines: Sequence[Pipeline], settings: Settings | None =
     settings : where state is kept; read from the environment when not given.
     """
     quiet_environment()
+    # Chosen on purpose; said once per asset by every process, they would bury what matters.
+    for category in (dg.BetaWarning, dg.PreviewWarning):
+        warnings.simplefilter("ignore", category)
     settings = settings or Settings()
     stages = [stage.build(pipeline) for pipeline in pipelines for stage in STAGES]
     automation = [

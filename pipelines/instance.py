@@ -23,6 +23,16 @@ concurrency:
     max_concurrent_runs: 4
   pools:
     default_limit: 1
+# A run that waits is looked for every second, not every five.
+run_queue:
+  dequeue_interval_seconds: 1
+# A run whose machine went down would otherwise count as under way for ever, and no night would follow it.
+run_monitoring:
+  enabled: true
+  start_timeout_seconds: 300
+  max_runtime_seconds: 14400
+nux:
+  enabled: false
 """
 
 

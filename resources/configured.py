@@ -96,6 +96,12 @@ def resources(settings: Settings) -> dict[str, dg.ConfigurableResource]:
     }
 
 
+def plain_clients(settings: Settings) -> tuple[Registry, Ledger]:
+    """The registry and the ledger for programs that run outside Dagster."""
+    lake = settings.lake_uri or str(settings.lake)
+    return _registry(settings.tracking_uri, str(settings.root / "mlflow")), Ledger(Lake(lake))
+
+
 # Feast's registry and MLflow's engine take seconds to open: a process opens each once, not once a run.
 @cache
 def _feature_store(home: str, lake: str) -> FeatureStore:

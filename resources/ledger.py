@@ -68,6 +68,20 @@ class Ledger:
         )
         return changes["version"].to_list()[-1] if changes.height else None
 
+    def served_before(self, pipeline: str, version: int) -> int | None:
+        """The version that served before ``version`` came to; None when none did."""
+        import polars as pl
+
+        changes = self.entries(pipeline).filter(
+            pl.col("event").is_in(["promotion", "rollback"]) & (pl.col("version") == version)
+        )
+        return changes["replaces"].to_list()[-1] if changes.height else None
+
+    def last_day(self, pipeline: str) -> date | None:
+        """The latest business day that a decision speaks of."""
+        entries = self.entries(pipeline)
+        return entries["day"].max() if entries.height else None  # type: ignore[return-value]
+
     def last_training_day(self, pipeline: str) -> date | None:
         """The last day as of which a model was judged by the gate, promoted or not."""
         import polars as pl
