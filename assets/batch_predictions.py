@@ -160,7 +160,7 @@ def _metadata(pipeline: Pipeline, rows: "pl.DataFrame", table_version: int) -> d
         "highest_scores": stage.markdown_table(rows.select(shown).sort("score", descending=True, nulls_last=True), 10),
     }
     if mean is not None:
-        metadata["mean_score"] = float(mean)  # type: ignore[arg-type]
+        metadata["mean_score"] = stage.number(mean)  # type: ignore[arg-type]
         metadata["acted_on"] = int(rows["decision"].fill_null(value=False).sum())
     if rows.height:
         metadata["by_slice"] = (

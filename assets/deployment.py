@@ -161,6 +161,7 @@ def _metadata(decision: gate.Decision, challenger: Version, champion: Version | 
         strict=False,
     )
     metadata: dict[str, Any] = {
+        "decision": " ".join(decision.reasons),
         "serves": challenger.number if decision.promote else (before or "nothing"),
         "challenger": challenger.number,
         "champion_before": before or "none",

@@ -41,6 +41,18 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 "made once a week and whenever the check fails.",
                 kinds={"evidently", "deltalake"},
                 deps=[stage.trailing(stage.key(pipeline, "batch_predictions"), window - 1)],
+                columns=[
+                    ("name", "string", "the prediction, or a feature"),
+                    ("psi", "float", "quantile population stability index against the reference"),
+                    ("expected_psi", "float", "what sampling alone would give"),
+                    ("drifted", "bool", "beyond the limit"),
+                    ("importance", "float", "growth of the loss when the feature is shuffled"),
+                    ("missing_reference", "float", "share of rows without a value, in the reference"),
+                    ("missing_current", "float", "share of rows without a value, now"),
+                    ("mean_reference", "float", "mean in the reference"),
+                    ("mean_current", "float", "mean now"),
+                    ("new_categories", "list", "values that the reference does not know"),
+                ],
             )
         ],
         check_specs=[
@@ -133,7 +145,7 @@ def _check(asset: dg.AssetKey, report: DriftReport) -> dg.AssetCheckResult:
     findings = [*report.errors, *report.warnings]
     metadata: dict[str, Any] = {"rows": report.current_rows, "reference_rows": report.reference_rows}
     if report.prediction.psi is not None:
-        metadata["prediction_psi"] = report.prediction.psi
+        metadata["prediction_psi"] = stage.number(report.prediction.psi)
     return stage.passed(
         asset,
         "no_drift",
@@ -156,7 +168,7 @@ def _metadata(report: DriftReport, version: Version, html: Path | None) -> dict[
         metadata["evidently_report"] = dg.MetadataValue.path(html)
     if report.prediction.psi is not None:
         psi = report.prediction.psi
-        metadata["prediction_psi"] = psi
+        metadata["prediction_psi"] = stage.number(psi)
         title = f"PSI of the predictions against the reference is {psi:.2f}"
         png = plots.distribution(
             report.prediction.bins, report.prediction.reference_counts, report.prediction.current_counts, title

@@ -57,11 +57,18 @@ def _spec(pipeline: Pipeline, view: View) -> dg.AssetSpec:
         "features",
         view.name,
         group="features",
-        description=view.description,
+        description=f"{view.description} {_when(view)}",
         kinds={"feast", "polars", "deltalake"},
         deps=[stage.trailing(source, _reach(pipeline, view.table))],
         columns=columns,
     )
+
+
+def _when(view: View) -> str:
+    entity = " × ".join(view.keys)
+    if isinstance(view, WindowView):
+        return f"One row per {entity} and full hour at which a fact of `{view.table}` enters or leaves a window."
+    return f"One row per {entity} and fact of `{view.table}`; the latest one holds."
 
 
 def _reach(pipeline: Pipeline, table: str) -> int:

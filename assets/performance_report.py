@@ -41,6 +41,13 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                     stage.trailing(stage.key(pipeline, "batch_predictions"), window, until=-1),
                     stage.trailing(stage.key(pipeline, "validated", pipeline.label.table), window),
                 ],
+                columns=[
+                    ("day", "date", "close of this day"),
+                    ("<metric>", "float", "one column per metric of the window, such as log_loss or calibration_gap"),
+                    ("rows", "int", "forecasts with a label"),
+                    ("errors", "string", "limits exceeded beyond sampling error, as JSON"),
+                    ("slices", "string", "the same metrics per slice, as JSON"),
+                ],
             )
         ],
         check_specs=[
@@ -126,7 +133,7 @@ def _check(asset: dg.AssetKey, report: PerformanceReport, rule: MonitorRule) -> 
         " ".join(findings) or report.reason or f"{report.rows} forecasts with labels, no limit exceeded",
         # A few days say little about a model; until there are enough, what they find is a warning.
         warn=not report.errors or days < rule.least_days,
-        metadata={name: value for name, value in report.metrics.items() if value is not None},
+        metadata={name: stage.number(value) for name, value in report.metrics.items() if value is not None},
     )
 
 
@@ -135,16 +142,10 @@ def _metadata(pipeline: Pipeline, day: date, report: PerformanceReport, lake: La
 
     from lifecycle import plots
 
-    metadata: dict[str, Any] = {
-        "dagster/row_count": report.rows,
-        "forecasts_without_label": report.forecasts_without_label,
-        "labels_without_forecast": report.labels_without_forecast,
-        **{name: float(value) for name, value in report.metrics.items() if value is not None},
-    }
+    # In the order of the page: the verdict, the picture, the table, then the numbers.
+    metadata: dict[str, Any] = {"dagster/row_count": report.rows}
     if report.reason:
         metadata["no_verdict"] = report.reason
-    if report.slices.height:
-        metadata["slices"] = stage.markdown_table(report.slices, 30)
     measure = "log_loss" if pipeline.task == "classification" else "rmse"
     past = lake.read(performance_table(pipeline), day - timedelta(days=90), day)
     if measure in past.columns and past[measure].drop_nulls().len() > 1:
@@ -157,4 +158,10 @@ def _metadata(pipeline: Pipeline, day: date, report: PerformanceReport, lake: La
             past["day"].to_list(), {measure: past[measure].to_list()}, title, measure.replace("_", " ")
         )
         metadata["performance"] = dg.MetadataValue.md(stage.image(png, title))
-    return metadata
+    if report.slices.height:
+        metadata["slices"] = stage.markdown_table(report.slices, 30)
+    return metadata | {
+        **{name: stage.number(value) for name, value in report.metrics.items() if value is not None},
+        "forecasts_without_label": report.forecasts_without_label,
+        "labels_without_forecast": report.labels_without_forecast,
+    }

@@ -66,7 +66,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
             metadata={
                 "version": version.number,
                 "mlflow_run": run_id,
-                "threshold": version.threshold if version.threshold is not None else "none",
+                "threshold": stage.number(version.threshold) if version.threshold is not None else "none",
                 "trained_through": str(version.trained_through),
                 "feature_service": version.feature_service,
             },

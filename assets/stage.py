@@ -40,7 +40,7 @@ def spec(
     skippable: bool = False,
 ) -> dg.AssetSpec:
     """The spec of one asset of a pipeline; ``columns`` are (name, type, description)."""
-    metadata: dict[str, Any] = {"pipeline": pipeline.name}
+    metadata: dict[str, Any] = {}
     if columns:
         metadata["dagster/column_schema"] = dg.TableSchema(
             columns=[dg.TableColumn(name, kind, description=text) for name, kind, text in columns]
@@ -141,8 +141,22 @@ def markdown_table(frame: "pl.DataFrame", limit: int = 20) -> dg.MarkdownMetadat
     return dg.MetadataValue.md("\n".join(lines))
 
 
+def number(value: float) -> float:
+    """A measured value as people read it: four digits."""
+    return float(f"{value:.4g}")
+
+
 def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")[:200]
+    return _text(value).replace("|", "\\|").replace("\n", " ")[:200]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return "" if value is None else str(value)

@@ -215,7 +215,10 @@ def _beats_baselines(asset: dg.AssetKey, judged: Judged) -> dg.AssetCheckResult:
         "beats_baselines",
         not lost,
         f"no better than {', '.join(lost)}; {message}" if lost else message,
-        metadata={"loss": loss, **{f"loss_{name}": value for name, value in judged.baseline_losses.items()}},
+        metadata={
+            "loss": stage.number(loss),
+            **{f"loss_{name}": stage.number(value) for name, value in judged.baseline_losses.items()},
+        },
     )
 
 
@@ -235,7 +238,7 @@ def _metadata(run_id: str, trained: "TrainedModel", judged: Judged, record: Trai
             pl.DataFrame(rows, schema=["metric", "value", "low", "high"], orient="row", strict=False), 30
         ),
         "trials": stage.markdown_table(
-            pl.DataFrame([_flat(trial) for trial in trained.tuning.trials], strict=False), 30
+            pl.DataFrame([_flat(trial) for trial in trained.tuning.trials], strict=False, infer_schema_length=None), 30
         ),
     }
     if judged.evaluation.slices:
@@ -246,4 +249,9 @@ def _metadata(run_id: str, trained: "TrainedModel", judged: Judged, record: Trai
 
 
 def _flat(trial: Any) -> dict[str, Any]:
-    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in trial.items()}
+    """A trial as one row: what it chose, which differs from family to family, as text."""
+    chosen = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in trial["params"].items()
+    )
+    return {**trial, "params": chosen}

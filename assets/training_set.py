@@ -50,6 +50,16 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                     ),
                     *(stage.up_to(stage.key(pipeline, "features", view.name), pipeline) for view in pipeline.views),
                 ],
+                columns=[
+                    *((name, "string", "key of the event") for name in pipeline.spine.key),
+                    ("event_day", "date", "business day of the event"),
+                    ("event_timestamp", "timestamp", "prediction time: nothing learnt later is in the row"),
+                    ("moment", "string", "which of the moments it is asked about"),
+                    ("part", "string", "train, or gate: kept out of training"),
+                    ("label", "float", pipeline.label.name),
+                    *((feature.name, feature.type, feature.description) for feature in pipeline.features),
+                    ("data_versions", "string", "Delta version of every table it was read at, as JSON"),
+                ],
             )
         ],
         check_specs=[

@@ -127,7 +127,7 @@ class AsOfRetrievalJob(RetrievalJob):
         allow_overwrite: bool = False,
         timeout: int | None = None,
     ) -> None:
-        """Writes the result, on-demand features included, as a Parquet file or a Delta table.
+        """Writes the result, on-demand features included, as a local Parquet file or Delta table.
 
         Raises
         ------
@@ -205,6 +205,7 @@ class AsOfOfflineStore(OfflineStore):
             )
         entities, event_column = _entities(entity_df)
         joins = [_Join.of(config, view, feature_refs, full_feature_names) for view in feature_views]
+        joins = [join for join in joins if join.features]
         _check(joins, entities.columns)
         moments = entities[event_column]
         metadata = RetrievalMetadata(
@@ -217,8 +218,9 @@ class AsOfOfflineStore(OfflineStore):
         def run() -> pl.DataFrame:
             import polars as pl
 
-            spine = _Spine.of(entities, event_column)
-            parts = [_features(join, spine, filter_by_created_timestamp) for join in joins if join.features]
+            keys = dict.fromkeys(key for join in joins for key in join.keys.values())
+            spine = _Spine.of(entities.select(*keys, pl.col(event_column).alias(_WHEN)))
+            parts = [_features(join, spine, filter_by_created_timestamp) for join in joins]
             rows = entities.with_columns(pl.col(event_column).dt.cast_time_unit("us"))
             return pl.concat([rows, *parts], how="horizontal")
 
@@ -373,11 +375,10 @@ class _Spine:
     last: datetime | None
 
     @classmethod
-    def of(cls, entities: pl.DataFrame, event_column: str) -> _Spine:
+    def of(cls, entities: pl.DataFrame) -> _Spine:
         import polars as pl
 
-        rows = entities.with_columns(pl.col(event_column).alias(_WHEN)).with_row_index(_ROW)
-        rows = rows.drop_nulls(_WHEN).sort(_WHEN, maintain_order=True)
+        rows = entities.with_row_index(_ROW).drop_nulls(_WHEN).sort(_WHEN, maintain_order=True)
         found = rows.select(_ROW).with_row_index(_PLACE).sort(_ROW)
         every = pl.DataFrame({_ROW: pl.int_range(entities.height, dtype=pl.get_index_type(), eager=True)})
         places = every.join(found, on=_ROW, how="left", maintain_order="left")[_PLACE]
@@ -516,7 +517,7 @@ def _check(joins: Sequence[_Join], columns: Sequence[str]) -> None:
         f"{join.table.reader} needs the join key {theirs!r}"
         for join in joins
         for theirs in join.keys.values()
-        if join.features and theirs not in columns
+        if theirs not in columns
     ]
     if wrong:
         raise ValueError(f"entity_df lacks join keys: {'; '.join(wrong)}; it has {list(columns)}")
@@ -615,4 +616,5 @@ def _path(source: FileSource, repo_path: Path | None) -> str:
 
 
 def _plain(path: str) -> str:
-    return path.removeprefix("file://").rstrip("/")
+    """A path as pins are compared by."""
+    return path.rstrip("/")

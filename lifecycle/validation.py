@@ -71,6 +71,8 @@ def type_rows(raw: pl.DataFrame, table: Table, calendar: Calendar, days: list[da
 def mark_duplicates(typed: pl.DataFrame, earlier: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """Adds ``_duplicate`` (the same row was delivered before) and ``_conflict`` (its key was, saying otherwise).
 
+    Text that could not be read is part of what a row says: two rows that are broken in different ways are two.
+
     Parameters
     ----------
     earlier : valid rows of earlier days in which late rows may already be; typed, with ``day``.
@@ -79,14 +81,17 @@ def mark_duplicates(typed: pl.DataFrame, earlier: pl.DataFrame, contract: Contra
 
     names = contract.names
     key = list(contract.key)
+    unread = pl.when(pl.col("_problem").is_not_null()).then(pl.col("_extra")).otherwise(pl.col("_unparsed"))
     seen = pl.concat(
         [
-            earlier.select(*names, "day").with_columns(pl.lit(-1, dtype=pl.Int64).alias(ROW)),
-            typed.select(*names, "day", pl.col(ROW).cast(pl.Int64)),
+            earlier.select(*names, "day").with_columns(
+                pl.lit(-1, dtype=pl.Int64).alias(ROW), pl.lit(None, dtype=pl.String).alias("_unread")
+            ),
+            typed.select(*names, "day", pl.col(ROW).cast(pl.Int64), unread.alias("_unread")),
         ]
     ).sort("day", ROW, maintain_order=True)
     first_of_key = pl.int_range(pl.len()).over(key) == 0
-    first_of_row = pl.int_range(pl.len()).over(names) == 0
+    first_of_row = pl.int_range(pl.len()).over([*names, "_unread"]) == 0
     marked = (
         seen.with_columns(
             _duplicate=~first_of_row,

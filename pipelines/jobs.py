@@ -38,7 +38,7 @@ def build(pipeline: Pipeline, settings: Settings) -> dg.Definitions:  # noqa: AR
             description=description,
             partitions_def=days,
             executor_def=dg.in_process_executor,
-            tags={"perennial/pipeline": pipeline.name, "perennial/job": name.removeprefix(f"{pipeline.name}__")},
+            tags={"perennial/pipeline": pipeline.name},
         )
 
     return dg.Definitions(

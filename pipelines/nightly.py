@@ -65,7 +65,7 @@ def build(pipeline: Pipeline, settings: Settings) -> dg.Definitions:  # noqa: AR
     @dg.sensor(
         name=f"{pipeline.name}__run_nightly_on_new_files",
         job_name=nightly_name(pipeline),
-        minimum_interval_seconds=10,
+        minimum_interval_seconds=5,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Runs the night of a day whose files have landed, or landed again; one day at a time, in order.",
     )

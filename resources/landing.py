@@ -10,6 +10,7 @@ import csv
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 NOTHING_LANDED = "nothing landed"
 # Columns that say where a row came from, added to the source's own.
 ORIGIN = ("_file", "_line", "_extra", "_problem")
+LONGEST_LIST = 300  # characters of foreign column names in a message; bytes that are no CSV have long ones
 
 
 @dataclass(frozen=True)
@@ -101,17 +103,18 @@ def _read_file(table: Table, path: Path) -> pl.DataFrame:
         frame = pl.read_csv(path, infer_schema=False)
         lines = frame.with_columns(_line=pl.int_range(2, pl.len() + 2, dtype=pl.Int64))
         return _with_origin(table, lines, path)
-    except pl.exceptions.PolarsError:
-        # Lines with too many fields, broken quotes or bytes: read slowly, keeping every piece.
+    except (pl.exceptions.PolarsError, OSError):
+        # Lines with too many fields, broken quotes or bytes, archives cut short: read slowly, keeping every piece.
         return _with_origin(table, _read_ragged(path), path)
 
 
 def _read_ragged(path: Path) -> pl.DataFrame:
     import polars as pl
 
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+    csv.field_size_limit(sys.maxsize)  # a quote that is never closed makes one field of the rest of the file
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.reader(file)
-        header = next(reader, [])
+        header = _distinct(next(reader, []))
         rows = [(reader.line_num, fields) for fields in reader if fields]
     width = len(header)
     data: dict[str, list[str | None] | list[int]] = {
@@ -123,6 +126,14 @@ def _read_ragged(path: Path) -> pl.DataFrame:
     return pl.DataFrame(data, schema_overrides=dict.fromkeys([*header, "_surplus"], pl.String()))
 
 
+def _distinct(header: list[str]) -> list[str]:
+    """The names of a header, a repeated one told apart as Polars does."""
+    return [
+        f"{name}_duplicated_{header[:n].count(name) - 1}" if name in header[:n] else name
+        for n, name in enumerate(header)
+    ]
+
+
 def _with_origin(table: Table, frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     import polars as pl
 
@@ -132,7 +143,7 @@ def _with_origin(table: Table, frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     problem = None
     if missing:
         problem = f"{path.name}: column {', '.join(map(repr, missing))} missing"
-        problem += f"; it has {', '.join(map(repr, extra))} instead" if extra else ""
+        problem += f"; it has {', '.join(map(repr, extra))[:LONGEST_LIST]} instead" if extra else ""
     surplus = pl.struct(extra).struct.json_encode() if extra else pl.lit(None, dtype=pl.String)
     has_surplus = pl.any_horizontal(pl.col(extra).is_not_null()) if extra else pl.lit(value=False)
     return frame.with_columns(

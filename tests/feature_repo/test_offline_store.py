@@ -510,9 +510,9 @@ TTLS = {"unlimited": None, "one_hour": HOUR, "three_hours": 3 * HOUR}
 
 @pytest.fixture(scope="module")
 def ruled(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureStore, str]:
-    """A store whose views differ in ttl and share the table of the returned path."""
+    """A store whose views differ in ttl and share the file of the returned path."""
     folder = tmp_path_factory.mktemp("ruled")
-    source = delta(folder / "stats", stats([]))
+    source = parquet(folder / "stats.parquet", stats([]), created_timestamp_column="created")
     return feast(folder, DRIVER, *(driver_view(source, ttl, name) for name, ttl in TTLS.items())), source.path
 
 
@@ -529,7 +529,7 @@ def test_answers_follow_the_rules(
     created: bool,
 ) -> None:
     store, path = ruled
-    write_deltalake(path, stats(rows).to_arrow(), mode="overwrite")
+    stats(rows).write_parquet(path)
 
     refs = [f"{name}:trips" for name in TTLS]
     found = ask(store, asked(*entities), refs, full_feature_names=True, filter_by_created_timestamp=created)
