@@ -65,7 +65,8 @@ class FeatureStore:
         missing = [key for key in (*keys, PREDICTION_TIME) if key not in spine.columns]
         if missing:
             raise ValueError(f"the spine of {pipeline.name!r} lacks the join keys {missing}; it has {spine.columns}")
-        entities = spine.select(*keys, PREDICTION_TIME)
+        # Feast's own type says pandas; our offline store takes Polars as it is.
+        entities: Any = spine.select(*keys, PREDICTION_TIME)
         pins = {self.lake.path(table): version for table, version in (versions or {}).items()}
         with read_at(pins):
             service = self._feast(pipeline).get_feature_service(pipeline.feature_service)

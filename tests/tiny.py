@@ -204,7 +204,13 @@ TINY = Pipeline(
     training=TrainingPlan(families=("linear", "hist_gradient_boosting"), trials=3, folds=2, fold_days=3, min_days=14),
     gate=GateRule(window_days=5, resamples=400, max_calibration_gap=8.0, max_slice_regression=40.0, min_slice_rows=50),
     monitor=MonitorRule(
-        drift_days=5, performance_days=5, least_days=3, prediction_psi=1.0, ranking_drop=0.3, calibration_gap=4.0, report_weekday=None
+        drift_days=5,
+        performance_days=5,
+        least_days=3,
+        prediction_psi=1.0,
+        ranking_drop=0.3,
+        calibration_gap=4.0,
+        report_weekday=None,
     ),
     retraining=RetrainPolicy(cool_down_days=8),
     feed=write_day,

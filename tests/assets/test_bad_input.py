@@ -167,7 +167,11 @@ CASES = (
         landed=("ERROR", ("orders: {day}.csv is empty",)),
     ),
     Case(
-        "the file has a header only", _rows(lambda _: []), goes_on=True, valid=0, landed=("ERROR", ("{day}.csv is empty",))
+        "the file has a header only",
+        _rows(lambda _: []),
+        goes_on=True,
+        valid=0,
+        landed=("ERROR", ("{day}.csv is empty",)),
     ),
     Case(
         "the file is cut in the middle of a line",
@@ -394,4 +398,3 @@ def _told(check: Seen, expected: tuple[str | None, tuple[str, ...]], day: date) 
     severity, fragments = expected
     assert (None if check.passed else check.severity) == severity, check.message
     assert [text for text in fragments if text.format(day=day) not in check.message] == [], check.message
-

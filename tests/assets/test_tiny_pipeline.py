@@ -79,7 +79,9 @@ def test_every_run_of_the_pipeline_succeeds_and_every_night_runs_once(life: Life
 
 def test_every_stage_has_been_through(life: Life) -> None:
     graph = life.driver.definitions.get_repository_def().asset_graph
-    made = {key for key in graph.materializable_asset_keys if life.driver.instance.get_latest_materialization_event(key)}
+    made = {
+        key for key in graph.materializable_asset_keys if life.driver.instance.get_latest_materialization_event(key)
+    }
 
     assert made == set(graph.materializable_asset_keys)
     assert {key.path[1] for key in made} == {

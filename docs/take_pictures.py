@@ -1,0 +1,145 @@
+"""Takes the pictures of this folder from Dagster's UI, as it runs.
+
+Needs Chromium with its driver (Debian: ``apt install chromium chromium-driver``) and ``pip install selenium pillow``,
+in an environment of their own. With some nights and a retraining in the state folder, as ``make demo`` leaves them:
+
+    make dev &
+    python docs/take_pictures.py http://localhost:3000 docs/pictures
+
+Asset pages show the paths of reports: let PERENNIAL_HOME be a folder that anyone may see, such as /tmp/perennial.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageChops
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support import expected_conditions
+from selenium.webdriver.support.wait import WebDriverWait
+
+WIDTH, HEIGHT = 1600, 1000
+LOAD_SECONDS, SETTLE_SECONDS = 30, 15
+COLOURS = 128
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--hide-scrollbars",
+    f"--window-size={WIDTH},{HEIGHT}",
+)
+PIPELINE = "flight_delays"
+
+Step = Callable[[Chrome], None]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One page: its address, and what is done there before the picture is taken."""
+
+    name: str
+    path: str
+    steps: tuple[Step, ...] = ()
+
+
+def click(text: str, position: int = 0) -> Step:
+    """Clicks what bears a text, the ``position``-th of them; a negative one counts from the end."""
+
+    def step(browser: Chrome) -> None:
+        found = (By.XPATH, f"//*[normalize-space(text())='{text}']")
+        WebDriverWait(browser, LOAD_SECONDS).until(expected_conditions.presence_of_element_located(found))
+        browser.execute_script("arguments[0].click()", browser.find_elements(*found)[position])
+
+    return step
+
+
+def press(key: str, *held: str) -> Step:
+    """Presses a key on the page, with others held."""
+
+    def step(browser: Chrome) -> None:
+        settled(browser)
+        chain = ActionChains(browser)
+        for modifier in held:
+            chain.key_down(modifier)
+        chain.send_keys(key)
+        for modifier in held:
+            chain.key_up(modifier)
+        chain.perform()
+
+    return step
+
+
+PICTURES = (
+    Picture("lineage", "/asset-groups", (click("Hide navigation"), press("e", Keys.ALT))),
+    Picture("asset", f"/assets/{PIPELINE}/performance_report", (click("[Show Markdown]"),)),
+    Picture("checks", f"/assets/{PIPELINE}/performance_report?view=checks", (click("Partitions", -1),)),
+    Picture("gate", f"/assets/{PIPELINE}/deployment", (click("[Show Markdown]"),)),
+    Picture("backfill", f"/locations/pipelines.definitions/jobs/{PIPELINE}__history", (click("Materialize all…"),)),
+    Picture("automation", "/automation"),
+)
+
+
+def settled(browser: Chrome) -> Image.Image:
+    """The page as an image, once two in a row are the same; the last one when it never comes to rest."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    before = _look(browser)
+    while time.monotonic() < deadline:
+        after = _look(browser)
+        if ImageChops.difference(before, after).getbbox() is None:
+            return after
+        before = after
+    return before
+
+
+def _look(browser: Chrome) -> Image.Image:
+    return Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+
+
+def take(browser: Chrome, base: str, picture: Picture, folder: Path) -> Path:
+    """Opens a page, does what is to be done there, and saves the picture with few colours."""
+    browser.get(base.rstrip("/") + picture.path)
+    for step in (*picture.steps, settled):
+        settled(browser)
+        step(browser)
+    path = folder / f"{picture.name}.png"
+    settled(browser).quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Takes the pictures of the documentation.")
+    parser.add_argument("base", help="address of Dagster's UI")
+    parser.add_argument("folder", type=Path, help="where the pictures go")
+    parser.add_argument("names", nargs="*", help="only these")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    options = ChromeOptions()
+    for option in OPTIONS:
+        options.add_argument(option)
+    browser = Chrome(options=options)
+    # The window's own frame is no part of the page.
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False},
+    )
+    try:
+        for picture in PICTURES:
+            if not arguments.names or picture.name in arguments.names:
+                path = take(browser, arguments.base, picture, arguments.folder)
+                print(f"{path}: {path.stat().st_size // 1024} KiB")
+    finally:
+        browser.quit()
+
+
+if __name__ == "__main__":
+    main()

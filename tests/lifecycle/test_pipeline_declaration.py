@@ -1,0 +1,58 @@
+"""A pipeline that cannot work is refused where it is declared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from lifecycle.contract import Column, Contract
+from lifecycle.features import Feature
+from lifecycle.pipeline import Table
+from tests.tiny import ORDERS, SEATS, SLOTS, TINY, variant
+
+
+def test_inputs_of_the_model_are_the_requests_first_and_then_the_stores() -> None:
+    assert [feature.name for feature in TINY.features] == [
+        "hour",
+        "staff",
+        "discount",
+        "cafe_orders_orders_mean_24h",
+        "cafe_orders_orders_mean_7d",
+        "cafe_orders_count_24h",
+        "seats",
+    ]
+    assert TINY.feature_service == "cafe_orders_features"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "cafe orders"}, "'cafe orders' must consist of letters"),
+        ({"tables": (SLOTS, SEATS)}, r"names tables it does not declare: \['orders'\]"),
+        ({"task": "classification"}, "declare costs"),
+        (
+            {"spine": replace(TINY.spine, request_features=(Feature("seats", "int", "twice"),))},
+            "features declared more than once",
+        ),
+        ({"spine": replace(TINY.spine, lookback=(("weather", 3),))}, r"does not declare: \['weather'\]"),
+    ],
+)
+def test_a_declaration_that_contradicts_itself_says_what_is_wrong(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        variant(**changes)
+
+
+def test_an_unknown_table_or_column_is_named_beside_those_there_are() -> None:
+    with pytest.raises(KeyError, match=r"no table 'weather'; it has \['slots', 'orders', 'seats'\]"):
+        TINY.table("weather")
+    with pytest.raises(KeyError, match="no column 'price' in the contract"):
+        ORDERS.contract.column("price")
+
+
+def test_the_key_and_the_moment_of_a_table_must_be_columns_of_the_right_kind() -> None:
+    shop = Column("shop", "string", "which")
+    with pytest.raises(ValueError, match=r"key names columns that are not declared: \['till'\]"):
+        Contract((shop,), key=("till",))
+    with pytest.raises(ValueError, match="known_at column 'shop' must be a timestamp"):
+        Table("sales", Contract((shop,), key=("shop",)), "shop", "Sales.")
