@@ -19,7 +19,7 @@ export DAGSTER_EVENT_BATCH_SIZE ?= 500
 export PYTHONWARNINGS ?= ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev replay bench test test-fast lint format lock clean
+.PHONY: help setup demo dev mlflow replay bench test test-fast lint format lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ $(READY): requirements.lock
 demo: $(READY) ## replay some weeks: a model is trained, a check fails, a retraining is triggered and decided
 	@$(BIN)/python -m pipelines.replay --demo
 	@echo; echo "Look at all of it in Dagster's UI:  make dev   then open http://localhost:$(PORT)"
+
+mlflow: $(READY) ## MLflow on port 5000: runs, models and versions
+	@$(BIN)/mlflow ui --backend-store-uri sqlite:///$(PERENNIAL_HOME)/mlflow/mlflow.db --port 5000 --workers 1
 
 dev: $(READY) ## Dagster's UI and daemon on port 3000
 	@$(BIN)/python -m pipelines.instance

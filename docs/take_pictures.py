@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from PIL import Image, ImageChops
 from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -126,7 +128,9 @@ def main() -> None:
     options = ChromeOptions()
     for option in OPTIONS:
         options.add_argument(option)
-    browser = Chrome(options=options)
+    # Both named, so that Selenium looks for neither on the network.
+    options.binary_location = shutil.which("chromium") or "chromium"
+    browser = Chrome(options=options, service=Service(shutil.which("chromedriver") or "chromedriver"))
     # The window's own frame is no part of the page.
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",

@@ -60,7 +60,7 @@ class Lake:
         existing = self._open_if_exists(table)
         write_deltalake(
             existing or self.path(table),
-            frame.to_arrow(),
+            frame.rechunk().to_arrow(),  # of several pieces, delta-rs would write the last first
             mode="overwrite",
             predicate=f"day >= '{first}' AND day <= '{last}'" if existing else None,
             partition_by=["day"],
@@ -102,7 +102,11 @@ class Lake:
         columns: Sequence[str] | None = None,
         version: int | None = None,
     ) -> pl.DataFrame:
-        """The rows of the days ``first`` to ``last`` (both included; None: no bound); only those days are read."""
+        """The rows of the days ``first`` to ``last`` (both included; None: no bound); only those days are read.
+
+        They come in order of day, those of a day in the order in which they were written: what is kept of two rows
+        must not depend on which file was written last.
+        """
         import polars as pl
 
         frame = self.scan(table, version)
@@ -110,6 +114,7 @@ class Lake:
             frame = frame.filter(pl.col("day") >= first)
         if last is not None:
             frame = frame.filter(pl.col("day") <= last)
+        frame = frame.sort("day", maintain_order=True)
         return (frame.select(columns) if columns else frame).collect()
 
     def read_if_exists(

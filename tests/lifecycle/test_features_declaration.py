@@ -35,5 +35,5 @@ def test_two_views_may_not_offer_the_same_feature() -> None:
     latest = LatestView(
         "last", ("shop",), "sales", (("n", Feature("shop_count_24h", "int", "the same name")),), "Last."
     )
-    with pytest.raises(ValueError, match="declared more than once: .*shop_count_24h"):
+    with pytest.raises(ValueError, match=r"declared more than once: .*shop_count_24h"):
         feature_names([_view(), latest])

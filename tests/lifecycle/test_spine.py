@@ -65,7 +65,7 @@ def test_rows_that_enrich_loses_are_an_error(announced: pl.DataFrame) -> None:
 
 def test_a_label_counts_once_and_only_when_it_is_known() -> None:
     outcomes = _frame("orders", FIRST, FIRST).with_columns(pl.col("counted_at").alias("available_at"))
-    corrected = outcomes.head(1).with_columns(pl.lit(499).alias("orders"), pl.col("available_at") + timedelta(hours=9))
+    corrected = outcomes.head(1).with_columns(pl.lit(499, dtype=pl.Int64).alias("orders"), pl.col("available_at") + timedelta(hours=9))
     everything = pl.concat([corrected, outcomes])
     noon = datetime(2024, 3, 29, 11, tzinfo=UTC)
 

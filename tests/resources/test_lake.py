@@ -67,7 +67,7 @@ def test_a_new_column_is_missing_in_the_days_before_it(lake: Lake) -> None:
 
 
 def test_a_table_that_is_not_there_says_what_to_do(lake: Lake) -> None:
-    with pytest.raises(FileNotFoundError, match="table 'sales' does not exist in the lake .*; materialize its asset"):
+    with pytest.raises(FileNotFoundError, match=r"table 'sales' does not exist in the lake .*; materialize its asset"):
         lake.read("sales")
     assert lake.read_if_exists("sales", {"day": pl.Date()}).schema == {"day": pl.Date()}
     assert lake.days("sales") == []
@@ -80,3 +80,11 @@ def test_long_logs_are_checkpointed_and_read_as_before(lake: Lake, tmp_path: Pat
         lake.append("log", _rows(DAY, value=n))
     assert sorted(lake.read("log")["value"]) == list(range(CHECKPOINT_EVERY + 2))
     assert len(list((tmp_path / "log" / "_delta_log").glob("*.checkpoint*.parquet"))) == 1
+
+
+def test_rows_come_back_by_day_and_within_a_day_as_they_were_written(lake: Lake) -> None:
+    pieces = [_rows(NEXT, DAY, value=n) for n in range(4)]
+    lake.write("sales", pl.concat(pieces, rechunk=False), DAY, NEXT)
+    lake.write("sales", pl.concat(pieces, rechunk=False), DAY, NEXT)
+    lake.write("sales", _rows(LAST, value=9), LAST, LAST)
+    assert lake.read("sales").rows() == [*((DAY, n) for n in range(4)), *((NEXT, n) for n in range(4)), (LAST, 9)]
