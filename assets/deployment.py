@@ -161,7 +161,7 @@ def _metadata(decision: gate.Decision, challenger: Version, champion: Version | 
         strict=False,
     )
     metadata: dict[str, Any] = {
-        "decision": " ".join(decision.reasons),
+        "decision": " ".join(item.detail for item in decision.criteria if not item.passed) or decision.reasons[0],
         "serves": challenger.number if decision.promote else (before or "nothing"),
         "challenger": challenger.number,
         "champion_before": before or "none",

@@ -100,13 +100,16 @@ class _Facts:
 
 
 def _materialize(pipeline: Pipeline, view: View, days: list[date], facts: _Facts, lake: Lake) -> dg.MaterializeResult:
+    import polars as pl
 
     from lifecycle.business_day import business_day
 
     first, last = stage.contiguous(days)
     calendar = pipeline.calendar
     rows = feature_rows(view, facts.of(view), calendar.open(first), calendar.close(last))
-    rows = rows.with_columns(business_day("created", calendar).alias("day"))
+    # Many rows share few moments, and what a day is at each takes the time zone's rules to say.
+    of_moment = rows.select(pl.col("created").unique()).with_columns(business_day("created", calendar).alias("day"))
+    rows = rows.join(of_moment, on="created", how="left", maintain_order="left")
     version = lake.write(view_table(pipeline, view), rows, first, last)
     asset = stage.key(pipeline, "features", view.name)
     statistics = _statistics(view, rows)

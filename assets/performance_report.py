@@ -35,7 +35,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 "performance_report",
                 group="monitoring",
                 description=f"How good the forecasts about the last {window} days were, on labels known by the close "
-                "of the day; joined to the forecasts as they were issued.",
+                "of the day; joined to the forecasts as they were issued. The table has a column per metric.",
                 kinds={"polars", "deltalake"},
                 deps=[
                     stage.trailing(stage.key(pipeline, "batch_predictions"), window, until=-1),
@@ -43,7 +43,6 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 ],
                 columns=[
                     ("day", "date", "close of this day"),
-                    ("<metric>", "float", "one column per metric of the window, such as log_loss or calibration_gap"),
                     ("rows", "int", "forecasts with a label"),
                     ("errors", "string", "limits exceeded beyond sampling error, as JSON"),
                     ("slices", "string", "the same metrics per slice, as JSON"),

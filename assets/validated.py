@@ -121,7 +121,7 @@ def _earlier(pipeline: Pipeline, table: Table, typed: "pl.DataFrame", first: dat
     import polars as pl
 
     names = [*table.contract.names, "day"]
-    known_on: Any = typed.select(business_day(table.known_at, pipeline.calendar))[table.known_at].min()
+    known_on: Any = typed.select(business_day(pl.col(table.known_at).min(), pipeline.calendar)).item()
     name = validated_table(pipeline, table.name)
     if known_on is None or known_on >= first or not lake.exists(name):
         return typed.head(0).select(names)

@@ -22,13 +22,12 @@ from pathlib import Path
 from PIL import Image, ImageChops
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.wait import WebDriverWait
 
-WIDTH, HEIGHT = 1600, 1000
+WIDTH = 1600
 LOAD_SECONDS, SETTLE_SECONDS = 30, 15
 COLOURS = 128
 OPTIONS = (
@@ -38,7 +37,6 @@ OPTIONS = (
     "--no-first-run",
     "--disable-background-networking",
     "--hide-scrollbars",
-    f"--window-size={WIDTH},{HEIGHT}",
 )
 PIPELINE = "flight_delays"
 
@@ -52,6 +50,7 @@ class Picture:
     name: str
     path: str
     steps: tuple[Step, ...] = ()
+    height: int = 1000
 
 
 def click(text: str, position: int = 0) -> Step:
@@ -65,29 +64,44 @@ def click(text: str, position: int = 0) -> Step:
     return step
 
 
-def press(key: str, *held: str) -> Step:
-    """Presses a key on the page, with others held."""
+def write(placeholder: str, text: str) -> Step:
+    """Writes into the field whose hint begins like this, and leaves the field."""
 
     def step(browser: Chrome) -> None:
-        settled(browser)
-        chain = ActionChains(browser)
-        for modifier in held:
-            chain.key_down(modifier)
-        chain.send_keys(key)
-        for modifier in held:
-            chain.key_up(modifier)
-        chain.perform()
+        found = (By.XPATH, f"//input[starts-with(@placeholder, '{placeholder}')]")
+        WebDriverWait(browser, LOAD_SECONDS).until(expected_conditions.element_to_be_clickable(found)).send_keys(
+            text, Keys.TAB
+        )
+
+    return step
+
+
+def press_icon(label: str) -> Step:
+    """Clicks the button that bears an icon and no text."""
+
+    def step(browser: Chrome) -> None:
+        found = (By.XPATH, f"//*[@aria-label='{label}']/ancestor::button[1]")
+        WebDriverWait(browser, LOAD_SECONDS).until(expected_conditions.element_to_be_clickable(found)).click()
 
     return step
 
 
 PICTURES = (
-    Picture("lineage", "/asset-groups", (click("Hide navigation"), press("e", Keys.ALT))),
+    Picture(
+        "lineage",
+        "/asset-groups",
+        (click("Hide navigation"), press_icon("panel_show_right"), press_icon("zoom_in")),
+        height=560,
+    ),
     Picture("asset", f"/assets/{PIPELINE}/performance_report", (click("[Show Markdown]"),)),
-    Picture("checks", f"/assets/{PIPELINE}/performance_report?view=checks", (click("Partitions", -1),)),
+    Picture("checks", f"/assets/{PIPELINE}/performance_report?view=checks", (click("Execution history"),)),
     Picture("gate", f"/assets/{PIPELINE}/deployment", (click("[Show Markdown]"),)),
-    Picture("backfill", f"/locations/pipelines.definitions/jobs/{PIPELINE}__history", (click("Materialize all…"),)),
-    Picture("automation", "/automation"),
+    Picture(
+        "backfill",
+        f"/locations/pipelines.definitions/jobs/{PIPELINE}__history",
+        (click("Materialize all…"), write("ex:", "[2013-03-01...2013-03-05]")),
+    ),
+    Picture("automation", "/automation", height=700),
 )
 
 
@@ -109,6 +123,9 @@ def _look(browser: Chrome) -> Image.Image:
 
 def take(browser: Chrome, base: str, picture: Picture, folder: Path) -> Path:
     """Opens a page, does what is to be done there, and saves the picture with few colours."""
+    # The size of the page: the window's own frame is no part of it.
+    size = {"width": WIDTH, "height": picture.height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get(base.rstrip("/") + picture.path)
     for step in (*picture.steps, settled):
         settled(browser)
@@ -131,11 +148,6 @@ def main() -> None:
     # Both named, so that Selenium looks for neither on the network.
     options.binary_location = shutil.which("chromium") or "chromium"
     browser = Chrome(options=options, service=Service(shutil.which("chromedriver") or "chromedriver"))
-    # The window's own frame is no part of the page.
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False},
-    )
     try:
         for picture in PICTURES:
             if not arguments.names or picture.name in arguments.names:

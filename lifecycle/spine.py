@@ -76,7 +76,9 @@ def _asked_at(pipeline: Pipeline, events: pl.DataFrame, moment: Moment, first: d
             schema={"event_day": pl.Date(), PREDICTION_TIME: pl.Datetime("us", "UTC")},
         )
         timed = events.join(opens, on="event_day", how="left", maintain_order="left")
-    lead = (pl.col("event_time") - pl.col(PREDICTION_TIME)).dt.total_seconds() / 3600
+    # Times a constant and not divided by one: Polars divides a single row otherwise than many, and a request that
+    # comes alone must see what training saw, to the last digit.
+    lead = (pl.col("event_time") - pl.col(PREDICTION_TIME)).dt.total_seconds().cast(pl.Float64) * (1 / 3600)
     return timed.with_columns(pl.lit(moment.name).alias("moment"), lead.alias("lead_hours"))
 
 

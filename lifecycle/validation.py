@@ -90,8 +90,8 @@ def mark_duplicates(typed: pl.DataFrame, earlier: pl.DataFrame, contract: Contra
             typed.select(*names, "day", pl.col(ROW).cast(pl.Int64), unread.alias("_unread")),
         ]
     ).sort("day", ROW, maintain_order=True)
-    first_of_key = pl.int_range(pl.len()).over(key) == 0
-    first_of_row = pl.int_range(pl.len()).over([*names, "_unread"]) == 0
+    first_of_key = pl.struct(key).is_first_distinct()
+    first_of_row = pl.struct([*names, "_unread"]).is_first_distinct()
     marked = (
         seen.with_columns(
             _duplicate=~first_of_row,

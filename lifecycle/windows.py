@@ -129,8 +129,8 @@ def _output(aggregate: Aggregate, window: timedelta) -> pl.Expr:
     label = window_label(window)
     if aggregate.function == "count":
         return pl.col(f"facts_{label}")
-    total = pl.col(f"sum_{aggregate.value}_{label}") / SCALE
-    number = pl.col(f"n_{aggregate.value}_{label}")
+    total, number = pl.col(f"sum_{aggregate.value}_{label}"), pl.col(f"n_{aggregate.value}_{label}")
+    # By a constant, Polars divides one row exactly and multiplies many by the reciprocal; by a column it divides.
     if aggregate.function == "sum":
-        return total
-    return pl.when(number > 0).then(total / number)
+        return total / (number * 0 + SCALE)
+    return pl.when(number > 0).then(total / (number * SCALE))

@@ -38,7 +38,9 @@ class Landing:
     def files(self, pipeline: str, table: str, day: date) -> list[Path]:
         """The files of one table and day, in order of name."""
         folder = self.root / pipeline / table
-        return sorted(path for path in folder.glob(f"{day}*.csv") if path.name[10] in ".-_")
+        names = os.listdir(folder) if folder.is_dir() else []  # several times faster than glob over a year of files
+        named = [name for name in names if name.startswith(str(day)) and name.endswith(".csv") and name[10] in ".-_"]
+        return [folder / name for name in sorted(named)]
 
     def days(self, pipeline: Pipeline) -> list[date]:
         """The days for which anything landed, in order; files that name no day are not looked at."""

@@ -16,6 +16,7 @@ QUIET_ENVIRONMENT = {
     "DAGSTER_DISABLE_TELEMETRY": "1",
     "ORT_DISABLE_TELEMETRY": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     # OpenMP threads of several runs spin against each other: a fit of 2 s then takes 18 s.
     "OMP_NUM_THREADS": "1",
     # Events that come together, such as those of a backfill's partitions, are stored together.

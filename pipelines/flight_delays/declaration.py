@@ -179,7 +179,8 @@ def enrich(rows: pl.DataFrame, lookups: Mapping[str, pl.DataFrame]) -> pl.DataFr
     import polars as pl
 
     local = pl.col("event_time").dt.convert_time_zone(TIME_ZONE)
-    duration = (pl.col("scheduled_arrival") - pl.col("event_time")).dt.total_seconds() / 60
+    # Times a constant and not divided by one: Polars divides a single row otherwise than many.
+    duration = (pl.col("scheduled_arrival") - pl.col("event_time")).dt.total_seconds().cast(pl.Float64) * (1 / 60)
     flown = (
         lookups["departures"]
         .filter(pl.col("aircraft").is_not_null())
@@ -200,7 +201,7 @@ def enrich(rows: pl.DataFrame, lookups: Mapping[str, pl.DataFrame]) -> pl.DataFr
         .drop("_order")
     )
     return looked_up.with_columns(
-        (local.dt.hour().cast(pl.Float64) + local.dt.minute() / 60).alias("hour"),
+        (local.dt.hour().cast(pl.Float64) + local.dt.minute().cast(pl.Float64) * (1 / 60)).alias("hour"),
         local.dt.weekday().cast(pl.Float64).alias("weekday"),
         duration.alias("planned_minutes"),
         pl.col("distance").cast(pl.Float64),

@@ -50,6 +50,14 @@ def test_the_online_moment_asks_so_long_before_the_event(announced: pl.DataFrame
     assert (online["event_time"] - online["event_timestamp"]).unique().to_list() == [timedelta(hours=1)]
 
 
+def test_an_event_asked_about_alone_is_told_the_same_to_the_last_digit(announced: pl.DataFrame) -> None:
+    odd = announced.with_columns(pl.col("starts_at") + timedelta(minutes=7))
+    together = build_spine(TINY, odd, FIRST, LAST, {})
+    for place in range(0, odd.height, 7):
+        alone = build_spine(TINY, odd[place : place + 1], FIRST, LAST, {})
+        assert alone.equals(together.filter(pl.col("slot_id") == odd["slot_id"][place]))
+
+
 def test_an_event_announced_twice_counts_once(announced: pl.DataFrame) -> None:
     twice = pl.concat([announced, announced])
     assert build_spine(TINY, twice, FIRST, LAST, {}).equals(build_spine(TINY, announced, FIRST, LAST, {}))
@@ -65,7 +73,9 @@ def test_rows_that_enrich_loses_are_an_error(announced: pl.DataFrame) -> None:
 
 def test_a_label_counts_once_and_only_when_it_is_known() -> None:
     outcomes = _frame("orders", FIRST, FIRST).with_columns(pl.col("counted_at").alias("available_at"))
-    corrected = outcomes.head(1).with_columns(pl.lit(499, dtype=pl.Int64).alias("orders"), pl.col("available_at") + timedelta(hours=9))
+    corrected = outcomes.head(1).with_columns(
+        pl.lit(499, dtype=pl.Int64).alias("orders"), pl.col("available_at") + timedelta(hours=9)
+    )
     everything = pl.concat([corrected, outcomes])
     noon = datetime(2024, 3, 29, 11, tzinfo=UTC)
 
