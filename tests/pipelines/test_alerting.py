@@ -10,7 +10,7 @@ from resources.settings import Settings
 from tests.tiny import FIRST_DAY, TINY, write_day, write_rows
 
 
-@pytest.fixture()
+@pytest.fixture
 def driver(tmp_path: Path) -> Driver:
     return Driver(TINY, Settings(home=tmp_path))
 

@@ -21,7 +21,7 @@ def pipeline(request: pytest.FixtureRequest) -> Pipeline:
     return request.param
 
 
-@pytest.fixture()
+@pytest.fixture
 def definitions(pipeline: Pipeline, tmp_path) -> dg.Definitions:
     return build_definitions([pipeline], Settings(home=tmp_path))
 

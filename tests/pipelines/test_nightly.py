@@ -14,12 +14,12 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = [FIRST_DAY + timedelta(days=n) for n in range(4)]
 
 
-@pytest.fixture()
+@pytest.fixture
 def landing(tmp_path: Path) -> Landing:
     return Landing(tmp_path / "landing", tmp_path / "ingested")
 
 
-@pytest.fixture()
+@pytest.fixture
 def instance() -> dg.DagsterInstance:
     return dg.DagsterInstance.ephemeral()
 
