@@ -90,7 +90,7 @@ PICTURES = (
     Picture(
         "lineage",
         "/asset-groups",
-        (click("Hide navigation"), press_icon("panel_show_right"), press_icon("zoom_in")),
+        (click("Hide navigation"), press_icon("panel_show_right")),
         height=560,
     ),
     Picture("asset", f"/assets/{PIPELINE}/performance_report", (click("[Show Markdown]"),)),

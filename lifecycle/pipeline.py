@@ -184,6 +184,13 @@ class MonitorRule:
     max_missing_growth: float = 0.2
     report_weekday: int | None = 6
 
+    def __post_init__(self) -> None:
+        if self.least_days > min(self.drift_days, self.performance_days):
+            raise ValueError(
+                f"least_days ({self.least_days}) must not exceed drift_days ({self.drift_days}) and performance_days "
+                f"({self.performance_days}): the reports could never raise an error"
+            )
+
 
 @dataclass(frozen=True)
 class RetrainPolicy:

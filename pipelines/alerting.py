@@ -21,16 +21,17 @@ def build(settings: Settings) -> dg.Definitions:  # noqa: ARG001
     def alert_on_failures(context: dg.SensorEvaluationContext, alerts: dg.ResourceParam[Alerts]) -> dg.SkipReason:
         now = datetime.now(UTC).timestamp()
         seen = json.loads(context.cursor) if context.cursor else {"since": now - 3600, "check": 0}
+        newest = newest_record(context.instance)
         repository = context.repository_def
         checks = list(repository.asset_graph.asset_check_keys) if repository else []
         found = [
             *_runs(context.instance, seen["since"]),
-            *_checks(context.instance, checks, int(seen["check"])),
+            *_checks(context.instance, checks, int(seen["check"]), newest),
             *_ticks(context.instance, seen["since"]),
         ]
         for alert in found:
             alerts.send(alert)
-        context.update_cursor(json.dumps({"since": now, "check": newest_record(context.instance, checks)}))
+        context.update_cursor(json.dumps({"since": now, "check": newest}))
         return dg.SkipReason(f"{len(found)} alerts sent")
 
     return dg.Definitions(sensors=[alert_on_failures])
@@ -52,7 +53,7 @@ def _runs(instance: dg.DagsterInstance, since: float) -> list[Alert]:
     ]
 
 
-def _checks(instance: dg.DagsterInstance, checks: list[dg.AssetCheckKey], after: int) -> list[Alert]:
+def _checks(instance: dg.DagsterInstance, checks: list[dg.AssetCheckKey], after: int, until: int) -> list[Alert]:
     return [
         Alert(
             source=f"check {failed.title} for {failed.day or 'a range of days'}",
@@ -60,7 +61,7 @@ def _checks(instance: dg.DagsterInstance, checks: list[dg.AssetCheckKey], after:
             message=failed.message,
             link=f"/assets/{'/'.join(failed.check.asset_key.path)}?view=checks",
         )
-        for failed in failed_checks(instance, checks, after)
+        for failed in failed_checks(instance, checks, after, until)
         if failed.severity == dg.AssetCheckSeverity.ERROR
     ]
 

@@ -1,16 +1,16 @@
 """Reading Dagster's event log. The one module that uses Dagster's private interfaces, and only for reading.
 
-Dagster has no public way to walk the evaluations of one check; ``asset_sensor`` sees only the last event of a tick.
+Dagster has no public way to walk the evaluations of checks; ``asset_sensor`` sees only the last event of a tick.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from math import inf
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -44,17 +44,20 @@ class FailedCheck:
         return f"{self.check.asset_key.to_user_string()}:{self.check.name}"
 
 
-def failed_checks(instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey], after: int) -> list[FailedCheck]:
-    """All evaluations of some checks recorded after a record that failed, oldest first."""
-    found = [failed for key in checks for failed in _failures_of(instance, key, after)]
-    return sorted(found, key=lambda failed: failed.record)
+def failed_checks(
+    instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey], after: int, until: int | None = None
+) -> list[FailedCheck]:
+    """All evaluations of some checks that failed, recorded after a record and up to another, oldest first."""
+    wanted = set(checks)
+    return [
+        failed for failed in _failures(instance, after) if failed.check in wanted and failed.record <= (until or inf)
+    ]
 
 
-def newest_record(instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey]) -> int:
-    """The newest record of some checks, 0 before the first."""
-    storage = instance.event_log_storage
-    newest = [storage.get_asset_check_execution_history(key, limit=1) for key in checks]
-    return max((records[0].id for records in newest if records), default=0)
+def newest_record(instance: dg.DagsterInstance) -> int:
+    """The newest evaluation of any check, 0 before the first."""
+    newest = instance.event_log_storage.get_event_records(_evaluations_after(0), limit=1, ascending=False)
+    return newest[0].storage_id if newest else 0
 
 
 def unfinished_runs(instance: dg.DagsterInstance, job: str) -> list[dg.DagsterRun]:
@@ -62,26 +65,25 @@ def unfinished_runs(instance: dg.DagsterInstance, job: str) -> list[dg.DagsterRu
     return list(instance.get_runs(dg.RunsFilter(job_name=job, statuses=UNFINISHED)))
 
 
-def _failures_of(instance: dg.DagsterInstance, key: dg.AssetCheckKey, after: int) -> Iterable[FailedCheck]:
-    cursor = None
-    while True:
-        records = instance.event_log_storage.get_asset_check_execution_history(
-            key, limit=_PAGE, cursor=cursor, status={AssetCheckExecutionRecordStatus.FAILED}
-        )
+def _evaluations_after(record: int) -> dg.EventRecordsFilter:
+    # Events and not the rows of the checks' own history: such a row is made when a run is planned and filled in
+    # place when the check is evaluated, so a reader that looks in between takes it for seen.
+    return dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=record)
+
+
+def _failures(instance: dg.DagsterInstance, after: int) -> Iterator[FailedCheck]:
+    storage = instance.event_log_storage
+    while records := storage.get_event_records(_evaluations_after(after), limit=_PAGE, ascending=True):
         for record in records:
-            if record.id <= after:
-                return
-            evaluation = record.evaluation
-            if evaluation is not None:
-                partition = evaluation.partition
+            event = record.event_log_entry.get_dagster_event()
+            evaluation = event.asset_check_evaluation_data
+            if not evaluation.passed:
                 yield FailedCheck(
-                    record=record.id,
-                    check=key,
-                    day=date.fromisoformat(partition) if partition else None,
+                    record=record.storage_id,
+                    check=evaluation.asset_check_key,
+                    day=date.fromisoformat(evaluation.partition) if evaluation.partition else None,
                     severity=evaluation.severity,
                     message=evaluation.description or "",
                     run_id=record.run_id,
                 )
-        if len(records) < _PAGE:
-            return
-        cursor = records[-1].id
+        after = records[-1].storage_id

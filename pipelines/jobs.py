@@ -29,14 +29,12 @@ def build(pipeline: Pipeline, settings: Settings) -> dg.Definitions:  # noqa: AR
     retrain = dg.AssetSelection.assets(*(stage.key(pipeline, name) for name in RETRAIN_STAGES))
     online = dg.AssetSelection.assets(stage.key(pipeline, "online_features"))
     history = (dg.AssetSelection.groups(*HISTORY_GROUPS) & everything) - online
-    days = stage.partitions(pipeline)
 
     def job(name: str, selection: dg.AssetSelection, description: str) -> dg.UnresolvedAssetJobDefinition:
         return dg.define_asset_job(
             name,
             selection,
             description=description,
-            partitions_def=days,
             executor_def=dg.in_process_executor,
             tags={"perennial/pipeline": pipeline.name},
         )

@@ -56,9 +56,9 @@ def request_for(
 
 
 def causes_of_failed_checks(
-    pipeline: Pipeline, instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], after: int
+    pipeline: Pipeline, instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], after: int, until: int
 ) -> list[Cause]:
-    """The errors of some checks recorded after a record, as causes."""
+    """The errors of some checks recorded after a record and up to another, as causes."""
     return [
         Cause(
             "check",
@@ -66,7 +66,7 @@ def causes_of_failed_checks(
             failed.day,
             f"{pipeline.name}-check-{failed.record}",
         )
-        for failed in failed_checks(instance, checks, after)
+        for failed in failed_checks(instance, checks, after, until)
         if failed.severity == dg.AssetCheckSeverity.ERROR and failed.day is not None
     ]
 
@@ -82,11 +82,11 @@ def _on_checks(
         description=description,
     )
     def sensor(context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[Ledger]) -> dg.RunRequest | dg.SkipReason:
-        seen = int(context.cursor or 0)
-        causes = causes_of_failed_checks(pipeline, context.instance, checks, seen)
+        seen, newest = int(context.cursor or 0), newest_record(context.instance)
+        causes = causes_of_failed_checks(pipeline, context.instance, checks, seen, newest)
         answer = request_for(pipeline, causes, context.instance, ledger, name)
         # A cause that has to wait is not kept: what still ails tomorrow will fail tomorrow's check.
-        context.update_cursor(str(max(seen, newest_record(context.instance, checks))))
+        context.update_cursor(str(newest))
         return answer
 
     return sensor

@@ -7,23 +7,26 @@ from pathlib import Path
 
 import pytest
 
+from lifecycle.pipeline import RetrainPolicy
 from pipelines.replay import Span, _clear, replay
 from pipelines.rollback import rollback
 from pipelines.scoreboard import Board, write_scoreboard
 from resources.configured import plain_clients
 from resources.settings import Settings
-from tests.tiny import TINY
+from tests.tiny import TINY, variant
 
 pytestmark = pytest.mark.slow
 
-SPAN = Span(date(2024, 2, 27), date(2024, 2, 28), date(2024, 3, 15))
+HASTY = variant(retraining=RetrainPolicy(cool_down_days=5))
+# The first retraining comes too soon after the offers began to know them and is refused; the second is served.
+SPAN = Span(date(2024, 2, 27), date(2024, 2, 28), date(2024, 3, 18))
 
 
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {policy: tmp_path_factory.mktemp(policy) for policy in ("never", "checks")}
     for policy, home in made.items():
-        replay(TINY, Settings(home=home), policy, SPAN)
+        replay(HASTY, Settings(home=home), policy, SPAN)
     return made
 
 
