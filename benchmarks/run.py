@@ -1,6 +1,6 @@
 """Runs the measurements and records them in ``benchmarks/results.json``.
 
-    python -m benchmarks.run                    # all subjects, about six minutes
+    python -m benchmarks.run                    # all subjects, about twenty minutes
     python -m benchmarks.run nightly imports    # some of them
 
 State is kept in a temporary folder and removed afterwards. What belongs here: which subjects there are.
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import backfill, imports, nightly
+from benchmarks import backfill, imports, nightly, replay
 from benchmarks.measurement import Measurement
 from benchmarks.results import RESULTS, met, record
 
@@ -24,6 +24,7 @@ SUBJECTS: dict[str, Callable[[Path], Iterator[Measurement]]] = {
     "imports": imports.measure,
     "backfill": backfill.measure,
     "nightly": nightly.measure,
+    "replay": replay.measure,
 }
 
 

@@ -171,7 +171,7 @@ class MonitorRule:
     ranking_drop : fall of AUC (classification) or R² (regression) below the reference that is an error.
     calibration_gap : |mean score - mean label| beyond its sampling error that is an error.
     report_weekday : day of the week (Monday is 0) on which the full Evidently report is made; it is also
-        made whenever a drift check fails.
+        made on the day a drift error begins.
     """
 
     drift_days: int = 14

@@ -1,0 +1,32 @@
+"""How long a year takes when every night and every retraining of it is run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.measurement import Measurement
+
+
+def measure(folder: Path) -> Iterator[Measurement]:
+    """Replays the year with retraining when checks fail, from an empty state folder."""
+    from pipelines.flight_delays import PIPELINE
+    from pipelines.replay import YEAR, replay
+    from resources.settings import Settings, quiet_environment
+
+    quiet_environment()
+    started = time.perf_counter()
+    runs = replay(PIPELINE, Settings(home=folder / "replay"), "checks", YEAR)
+    seconds = time.perf_counter() - started
+    nights = [ran for ran in runs if ran.job.endswith("__nightly")]
+    retrainings = [ran for ran in runs if ran.job.endswith("__retrain")]
+    yield Measurement(
+        "replay_seconds",
+        seconds,
+        "s",
+        "≤ 900",
+        f"The year from {YEAR.first} to {YEAR.last} in one process, landing included: the history before it in one run, "
+        f"{len(nights)} nights in {sum(ran.seconds for ran in nights) / 60:.1f} min and {len(retrainings)} retrainings "
+        f"in {sum(ran.seconds for ran in retrainings) / 60:.1f} min.",
+    )
