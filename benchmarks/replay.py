@@ -26,7 +26,7 @@ def measure(folder: Path) -> Iterator[Measurement]:
         seconds,
         "s",
         "≤ 900",
-        f"The year from {YEAR.first} to {YEAR.last} in one process, landing included: the history before it in one run, "
-        f"{len(nights)} nights in {sum(ran.seconds for ran in nights) / 60:.1f} min and {len(retrainings)} retrainings "
+        f"The year from {YEAR.first} to {YEAR.last} in one process, landing included: the history before it in one "
+        f"run, {len(nights)} nights in {sum(ran.seconds for ran in nights) / 60:.1f} min and {len(retrainings)} retrainings "
         f"in {sum(ran.seconds for ran in retrainings) / 60:.1f} min.",
     )
