@@ -5,8 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.measurement import Measurement
+
+if TYPE_CHECKING:
+    from pipelines.driver import Ran
 
 
 def measure(folder: Path) -> Iterator[Measurement]:
@@ -27,6 +31,10 @@ def measure(folder: Path) -> Iterator[Measurement]:
         "s",
         "≤ 900",
         f"The year from {YEAR.first} to {YEAR.last} in one process, landing included: the history before it in one "
-        f"run, {len(nights)} nights in {sum(ran.seconds for ran in nights) / 60:.1f} min and {len(retrainings)} retrainings "
-        f"in {sum(ran.seconds for ran in retrainings) / 60:.1f} min.",
+        f"run, {len(nights)} nights in {_minutes(nights)} min and {len(retrainings)} retrainings in "
+        f"{_minutes(retrainings)} min.",
     )
+
+
+def _minutes(runs: list[Ran]) -> str:
+    return f"{sum(ran.seconds for ran in runs) / 60:.1f}"
