@@ -19,7 +19,7 @@ export DAGSTER_EVENT_BATCH_SIZE ?= 500
 export PYTHONWARNINGS ?= ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo dev mlflow replay bench test test-fast lint format lock clean
+.PHONY: help setup extras demo dev mlflow replay bench test test-fast lint format lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ $(READY): requirements.lock
 	@echo "installing the locked packages into $(VENV), once; takes some minutes"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@touch $@
+
+extras: $(READY) ## also what only some tests and measurements need: Spark (wants Java) and Feast's DuckDB store
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-extras.lock
 
 demo: $(READY) ## replay some weeks: a model is trained, a check fails, a retraining is triggered and decided
 	@$(BIN)/python -m pipelines.replay --demo
@@ -67,9 +70,12 @@ format: $(READY) ## put the code into shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: ## resolve requirements.lock again (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
-		--no-emit-index-url --no-annotate --group dev pyproject.toml -o requirements.lock
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+	--no-emit-index-url --no-annotate --group dev
+
+lock: ## resolve the lock files again (needs uv)
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) --extra spark --group compare -c requirements.lock pyproject.toml -o requirements-extras.lock
 
 clean: ## remove the state folder's replays and caches; keeps var/ otherwise
 	rm -rf $(PERENNIAL_HOME)/replay $(PERENNIAL_HOME)/bench .pytest_cache .mypy_cache .ruff_cache
