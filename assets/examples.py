@@ -1,6 +1,6 @@
 """Spines and labels read from the lake: what training, batch scoring and the reports have in common."""
 
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING
 
 from assets.validated import validated_table
@@ -18,11 +18,7 @@ def read_spine(
     """The spine of the events of the business days ``first`` to ``last``; see ``lifecycle.spine.build_spine``."""
     announced_first, announced_last = days_announced(first, last)
     announced = lake.read(validated_table(pipeline, pipeline.spine.table), announced_first, announced_last)
-    lookups = {
-        table: lake.read(validated_table(pipeline, table), first - timedelta(days=days), last)
-        for table, days in pipeline.spine.lookback
-    }
-    return build_spine(pipeline, announced, first, last, lookups, moments)
+    return build_spine(pipeline, announced, first, last, moments)
 
 
 def read_labels(pipeline: Pipeline, lake: Lake, first: date, as_of: date) -> "pl.DataFrame":

@@ -46,7 +46,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
 
 def _spec(pipeline: Pipeline, view: View) -> dg.AssetSpec:
     source = stage.key(pipeline, "validated", view.table)
-    columns = [(name, "string", "entity key") for name in view.keys]
+    keys = pipeline.table(view.table).contract
+    columns = [(name, keys.column(name).type, "entity key") for name in view.keys]
     columns += [
         ("event_timestamp", "timestamp", "the moment the values are as of"),
         ("created", "timestamp", "the moment the row could first be had"),

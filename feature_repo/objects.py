@@ -36,8 +36,11 @@ def feast_objects(
     from feast.types import Float64, Int64, String
 
     types = {"float": Float64, "int": Int64, "string": String}
-    keys = dict.fromkeys(key for view in pipeline.views for key in view.keys)
-    entities = {key: Entity(name=key, join_keys=[key], value_type=ValueType.STRING) for key in keys}
+    key_types = _key_types(pipeline)
+    entities = {
+        key: Entity(name=key, join_keys=[key], value_type=ValueType.INT64 if kind == "int" else ValueType.STRING)
+        for key, kind in key_types.items()
+    }
     views = [
         FeatureView(
             name=view_name(pipeline, view),
@@ -47,7 +50,7 @@ def feast_objects(
             entities=[entities[key] for key in view.keys],
             ttl=view.ttl,
             schema=[
-                *(Field(name=key, dtype=String) for key in view.keys),
+                *(Field(name=key, dtype=types[key_types[key]]) for key in view.keys),
                 *(Field(name=f.name, dtype=types[f.type], description=f.description) for f in view.features),
             ],
             source=FileSource(
@@ -60,10 +63,35 @@ def feast_objects(
         )
         for view in pipeline.views
     ]
+    of_model = {feature.name for feature in pipeline.stored_features}
+    inputs = {
+        view_name(pipeline, view): [feature.name for feature in view.features if feature.name in of_model]
+        for view in pipeline.views
+    }
     service = FeatureService(
         name=pipeline.feature_service,
-        features=list(views),
+        features=[view[inputs[view.name]] for view in views if inputs[view.name]],
         owner=pipeline.owner,
         description=f"All features of the pipeline {pipeline.name}.",
     )
     return list(entities.values()), views, service
+
+
+def _key_types(pipeline: Pipeline) -> dict[str, str]:
+    """The types of the join keys, as the contracts of the views' tables declare them.
+
+    Raises
+    ------
+    ValueError
+        If a key is neither text nor a whole number, or is one here and the other there.
+    """
+    found: dict[str, str] = {}
+    for view in pipeline.views:
+        for key in view.keys:
+            kind = pipeline.table(view.table).contract.column(key).type
+            if kind not in ("string", "int") or found.setdefault(key, kind) != kind:
+                raise ValueError(
+                    f"view {view.name!r}: join key {key!r} is {kind} in table {view.table!r}; keys must be of type "
+                    f"string or int, and the same in all tables"
+                )
+    return found

@@ -101,6 +101,7 @@ class LatestView:
     Parameters
     ----------
     columns : (column of the table, feature) pairs.
+    needs : columns that a fact must have a value in to count; a fact without leaves the one before it in place.
     """
 
     name: str
@@ -110,6 +111,7 @@ class LatestView:
     description: str
     owner: str = "perennial"
     ttl: timedelta | None = None
+    needs: tuple[str, ...] = ()
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -117,6 +119,41 @@ class LatestView:
 
 
 View = WindowView | LatestView
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A join key that nobody gives and that is found: the aircraft that last flew under a flight's number.
+
+    The latest view is read first, as of the prediction time like any other; what it says is the key by which other
+    views are read. Its feature is no input of the model.
+
+    Parameters
+    ----------
+    key : the join key that is found.
+    view, feature : name of the latest view that tells it, and its feature.
+    """
+
+    key: str
+    view: str
+    feature: str
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A feature that is computed when it is asked for; see ``derived.py``.
+
+    Parameters
+    ----------
+    expression : makes the expression that computes it; None for a column of the request, as it is.
+    """
+
+    feature: Feature
+    expression: Callable[[], pl.Expr] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.feature.name
 
 
 def aggregate_name(view: WindowView, aggregate: Aggregate, window: timedelta) -> str:

@@ -6,7 +6,7 @@ What belongs here: frozen dataclasses and what follows from them alone. A pipeli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lifecycle.calendar import Calendar
 from lifecycle.contract import Contract
-from lifecycle.features import Feature, View, feature_names
+from lifecycle.features import Derived, Feature, Lookup, View, feature_names
 
 if TYPE_CHECKING:
     import polars as pl
@@ -66,12 +66,7 @@ class Spine:
     key : columns that identify an event.
     event_time : column with the moment of the event.
     moments : when an event is asked about; the first is the nightly batch.
-    columns : columns of ``table`` that the rows carry on (entity keys, inputs, slices).
-    enrich : adds derived columns (entity keys looked up in the past, ``request_features``) to spine rows
-        that hold ``prediction_time``, ``event_time``, ``lead_hours`` and ``columns``, given the tables of
-        ``lookback``; may use only what was known at each row's prediction time, keeps rows and order.
-    lookback : (table, days) that ``enrich`` reads: so many days before each day of the spine.
-    request_features : features that come with the request or from ``enrich``, not from the store.
+    columns : columns of ``table`` that the rows carry on (entity keys, inputs, slices): what a request brings.
     """
 
     table: str
@@ -79,9 +74,6 @@ class Spine:
     event_time: str
     moments: tuple[Moment, ...]
     columns: tuple[str, ...]
-    request_features: tuple[Feature, ...]
-    enrich: Callable[[pl.DataFrame, Mapping[str, pl.DataFrame]], pl.DataFrame] | None = None
-    lookback: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,6 +206,8 @@ class Pipeline:
     ----------
     name : prefix of asset keys and jobs, and name of the registered model; letters, digits, underscores.
     first_day, last_day : first and last business day there is data for; ``last_day`` None: goes on for ever.
+    views : stored features; ``lookups``: join keys of views that are found by other views; ``derived``: features
+        that are computed from the request and from stored ones, each may use those before it.
     slices : columns of the spine by which results are also reported and guarded.
     feed : writes what a day brought into a landing folder as an upstream would and returns the files;
         None where a real upstream does.
@@ -230,6 +224,8 @@ class Pipeline:
     spine: Spine
     label: Label
     task: Task
+    lookups: tuple[Lookup, ...] = ()
+    derived: tuple[Derived, ...] = ()
     costs: CostMatrix | None = None
     slices: tuple[str, ...] = ()
     training: TrainingPlan = field(default_factory=TrainingPlan)
@@ -243,23 +239,26 @@ class Pipeline:
             raise ValueError(f"pipeline name {self.name!r} must consist of letters, digits and underscores")
         known = {table.name for table in self.tables}
         named = {view.table for view in self.views} | {self.spine.table, self.label.table}
-        named |= {table for table, _ in self.spine.lookback}
         if named - known:
             raise ValueError(f"pipeline {self.name!r} names tables it does not declare: {sorted(named - known)}")
         if self.task == "classification" and self.costs is None:
             raise ValueError(f"pipeline {self.name!r} classifies: declare costs, they set its decision threshold")
-        names = [*self.request_features, *feature_names(self.views)]
+        names = [*(derived.name for derived in self.derived), *feature_names(self.views)]
         if len(set(names)) < len(names):
             raise ValueError(f"pipeline {self.name!r}: features declared more than once in {sorted(names)}")
-
-    @property
-    def request_features(self) -> list[str]:
-        return [feature.name for feature in self.spine.request_features]
+        for lookup in self.lookups:
+            self._check_lookup(lookup)
 
     @property
     def features(self) -> tuple[Feature, ...]:
-        """All inputs of the model: those of the request first, then those of the store."""
-        return (*self.spine.request_features, *(feature for view in self.views for feature in view.features))
+        """All inputs of the model: derived ones first, then stored ones."""
+        return (*(derived.feature for derived in self.derived), *self.stored_features)
+
+    @property
+    def stored_features(self) -> tuple[Feature, ...]:
+        """The inputs of the model that are read from the feature store."""
+        found = {lookup.feature for lookup in self.lookups}
+        return tuple(feature for view in self.views for feature in view.features if feature.name not in found)
 
     @property
     def feature_service(self) -> str:
@@ -270,3 +269,19 @@ class Pipeline:
             if table.name == name:
                 return table
         raise KeyError(f"pipeline {self.name!r} has no table {name!r}; it has {[t.name for t in self.tables]}")
+
+    def view(self, name: str) -> View:
+        for view in self.views:
+            if view.name == name:
+                return view
+        raise KeyError(f"pipeline {self.name!r} has no view {name!r}; it has {[v.name for v in self.views]}")
+
+    def _check_lookup(self, lookup: Lookup) -> None:
+        view = self.view(lookup.view)
+        if lookup.feature not in [feature.name for feature in view.features]:
+            raise ValueError(f"pipeline {self.name!r}: view {view.name!r} has no feature {lookup.feature!r} to look up")
+        found = sorted({other.key for other in self.lookups} & set(view.keys))
+        if found:
+            raise ValueError(
+                f"pipeline {self.name!r}: {lookup.key!r} is looked up by {found}, which is looked up itself"
+            )

@@ -5,7 +5,6 @@ What belongs here: pure frame code over announced events and outcomes. Fetching 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,6 @@ def build_spine(
     announced: pl.DataFrame,
     first: date,
     last: date,
-    lookups: Mapping[str, pl.DataFrame],
     moments: tuple[Moment, ...] | None = None,
 ) -> pl.DataFrame:
     """One row per event of the business days ``first`` to ``last`` and moment at which it is asked about.
@@ -32,14 +30,13 @@ def build_spine(
     Parameters
     ----------
     announced : validated rows of the spine's table, landed on the days before the events' days.
-    lookups : validated tables that the pipeline's ``enrich`` reads.
     moments : the moments to ask at; all of the pipeline's when not given.
 
     Returns
     -------
     polars.DataFrame
-        Key, ``event_timestamp`` (the prediction time), ``event_time``, ``event_day``, ``moment``, ``lead_hours``,
-        the spine's columns and its request features; in order of event time, key and moment.
+        Key, ``event_timestamp`` (the prediction time), ``event_time``, ``event_day``, ``moment`` and the spine's
+        columns; in order of event time, key and moment.
     """
     import polars as pl
 
@@ -52,16 +49,7 @@ def build_spine(
         .select(*dict.fromkeys([*spine.key, *spine.columns]), "event_time", "event_day")
     )
     asked = [_asked_at(pipeline, events, moment, first, last) for moment in moments or spine.moments]
-    rows = pl.concat(asked).sort("event_time", *spine.key, "moment")
-    if spine.enrich is None:
-        return rows
-    enriched = spine.enrich(rows, lookups)
-    if enriched.height != rows.height:
-        raise ValueError(
-            f"pipeline {pipeline.name!r}: enrich must keep the rows of the spine, "
-            f"it was given {rows.height} and returned {enriched.height}"
-        )
-    return enriched
+    return pl.concat(asked).sort("event_time", *spine.key, "moment")
 
 
 def _asked_at(pipeline: Pipeline, events: pl.DataFrame, moment: Moment, first: date, last: date) -> pl.DataFrame:
@@ -76,10 +64,7 @@ def _asked_at(pipeline: Pipeline, events: pl.DataFrame, moment: Moment, first: d
             schema={"event_day": pl.Date(), PREDICTION_TIME: pl.Datetime("us", "UTC")},
         )
         timed = events.join(opens, on="event_day", how="left", maintain_order="left")
-    # Times a constant and not divided by one: Polars divides a single row otherwise than many, and a request that
-    # comes alone must see what training saw, to the last digit.
-    lead = (pl.col("event_time") - pl.col(PREDICTION_TIME)).dt.total_seconds().cast(pl.Float64) * (1 / 3600)
-    return timed.with_columns(pl.lit(moment.name).alias("moment"), lead.alias("lead_hours"))
+    return timed.with_columns(pl.lit(moment.name).alias("moment"))
 
 
 def known_labels(pipeline: Pipeline, outcomes: pl.DataFrame, by: datetime) -> pl.DataFrame:

@@ -47,7 +47,7 @@ def _latest_rows(view: LatestView, facts: pl.DataFrame, after: datetime, until: 
     columns = [pl.col(column).cast(types[feature.type]).alias(feature.name) for column, feature in view.columns]
     return (
         facts.filter((pl.col("available_at") > after) & (pl.col("available_at") <= until))
-        .drop_nulls(list(view.keys))
+        .drop_nulls([*view.keys, *view.needs])
         .select(
             *view.keys, pl.col("known_at").alias("event_timestamp"), pl.col("available_at").alias("created"), *columns
         )

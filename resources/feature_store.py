@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.objects import feast_objects, view_name, view_table
+from lifecycle.derived import derive
+from lifecycle.features import View
 from lifecycle.pipeline import Pipeline
 from lifecycle.spine import PREDICTION_TIME
 from resources.lake import Lake
@@ -44,13 +46,14 @@ class FeatureStore:
 
         Parameters
         ----------
-        spine : rows with the views' keys and ``event_timestamp``.
+        spine : rows with the columns of the pipeline's spine, ``event_time`` and ``event_timestamp``.
         versions : table versions to read, as a model recorded them; the current ones when not given.
 
         Returns
         -------
         polars.DataFrame
-            ``spine`` with the features of all views beside it; one row out per row in, in the same order.
+            ``spine`` with the join keys that were looked up and all features beside it, stored and derived; one row
+            out per row in, in the same order.
 
         Raises
         ------
@@ -61,25 +64,44 @@ class FeatureStore:
 
         from feature_repo.offline_store import read_at
 
-        keys = list(dict.fromkeys(key for view in pipeline.views for key in view.keys))
-        missing = [key for key in (*keys, PREDICTION_TIME) if key not in spine.columns]
+        found_keys = {lookup.key for lookup in pipeline.lookups}
+        keys = {key for view in pipeline.views for key in view.keys} - found_keys
+        missing = sorted({*keys, PREDICTION_TIME} - set(spine.columns))
         if missing:
             raise ValueError(f"the spine of {pipeline.name!r} lacks the join keys {missing}; it has {spine.columns}")
+        with read_at({self.lake.path(table): version for table, version in (versions or {}).items()}):
+            looked_up = [
+                self._historical(pipeline, pipeline.view(lookup.view), spine, lookup.feature).alias(lookup.key)
+                for lookup in pipeline.lookups
+            ]
+            rows = spine.with_columns(looked_up)
+            stored = self._stored(pipeline, rows)
+        return derive(pipeline.derived, pl.concat([rows, stored], how="horizontal"))
+
+    def _stored(self, pipeline: Pipeline, rows: pl.DataFrame) -> pl.DataFrame:
+        """The stored inputs of the model, in their order."""
+        import polars as pl
+
+        service = self._feast(pipeline).get_feature_service(pipeline.feature_service)
+        keys = dict.fromkeys(key for view in pipeline.views for key in view.keys)
+        found = self._as_of(pipeline, rows.select(*keys, PREDICTION_TIME), service)
+        return found.select(pl.col(feature.name).cast(_TYPES()[feature.type]) for feature in pipeline.stored_features)
+
+    def _historical(self, pipeline: Pipeline, view: View, rows: pl.DataFrame, feature: str) -> pl.Series:
+        found = self._as_of(
+            pipeline, rows.select(*view.keys, PREDICTION_TIME), [f"{view_name(pipeline, view)}:{feature}"]
+        )
+        return found[feature]
+
+    def _as_of(self, pipeline: Pipeline, entities: Any, features: Any) -> pl.DataFrame:
         # Feast's own type says pandas; our offline store takes Polars as it is.
-        entities: Any = spine.select(*keys, PREDICTION_TIME)
-        pins = {self.lake.path(table): version for table, version in (versions or {}).items()}
-        with read_at(pins):
-            service = self._feast(pipeline).get_feature_service(pipeline.feature_service)
-            job: Any = self._feast(pipeline).get_historical_features(
-                entities, service, full_feature_names=False, filter_by_created_timestamp=True
-            )
-            found = job.to_polars()
-        if found.height != spine.height:
-            raise RuntimeError(f"asked for {spine.height} rows, the offline store returned {found.height}")
-        features = [
-            pl.col(feature.name).cast(_TYPES()[feature.type]) for view in pipeline.views for feature in view.features
-        ]
-        return pl.concat([spine, found.select(features)], how="horizontal")
+        job: Any = self._feast(pipeline).get_historical_features(
+            entities, features, full_feature_names=False, filter_by_created_timestamp=True
+        )
+        found: pl.DataFrame = job.to_polars()
+        if found.height != entities.height:
+            raise RuntimeError(f"asked for {entities.height} rows, the offline store returned {found.height}")
+        return found
 
     def tables(self, pipeline: Pipeline) -> list[str]:
         """The lake tables that retrieval reads."""

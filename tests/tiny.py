@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from lifecycle.calendar import Calendar
 from lifecycle.contract import Column, Contract
-from lifecycle.features import Aggregate, Feature, LatestView, WindowView
+from lifecycle.derived import local_hour
+from lifecycle.features import Aggregate, Derived, Feature, LatestView, WindowView
 from lifecycle.pipeline import (
     GateRule,
     Label,
@@ -103,15 +104,6 @@ def number_of_orders() -> pl.Expr:
     return pl.col("orders").cast(pl.Float64)
 
 
-def enrich(rows: pl.DataFrame, lookups: Mapping[str, pl.DataFrame]) -> pl.DataFrame:  # noqa: ARG001
-    import polars as pl
-
-    local = pl.col("event_time").dt.convert_time_zone(CALENDAR.timezone)
-    return rows.with_columns(
-        local.dt.hour().cast(pl.Float64).alias("hour"), pl.col("staff").cast(pl.Float64), pl.col("discount")
-    )
-
-
 VIEWS = (
     WindowView(
         "cafe_orders",
@@ -191,12 +183,11 @@ TINY = Pipeline(
         event_time="starts_at",
         moments=(Moment("batch"), Moment("online", lead=timedelta(hours=1))),
         columns=("cafe", "staff", "discount"),
-        enrich=enrich,
-        request_features=(
-            Feature("hour", "float", "local hour", 0, 24),
-            Feature("staff", "float", "people on duty", 1, 12),
-            Feature("discount", "float", "share taken off the price", 0, 1),
-        ),
+    ),
+    derived=(
+        Derived(Feature("hour", "float", "local hour", 0, 24), local_hour("event_time", CALENDAR.timezone)),
+        Derived(Feature("staff", "float", "people on duty", 1, 12)),
+        Derived(Feature("discount", "float", "share taken off the price", 0, 1)),
     ),
     label=Label("orders", "orders", number_of_orders, "Orders taken in the hour."),
     task="regression",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lifecycle.calendar import Calendar
 from lifecycle.contract import Column, Contract
-from lifecycle.features import Aggregate, Feature, LatestView, WindowView
+from lifecycle.derived import hours_until_event, local_hour, local_weekday, minutes_between
+from lifecycle.features import Aggregate, Derived, Feature, LatestView, Lookup, WindowView
 from lifecycle.pipeline import CostMatrix, Label, Moment, Pipeline, Spine, Table
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ TIME_ZONE = "America/New_York"
 CALENDAR = Calendar(TIME_ZONE, close_hour=3)
 AIRPORTS = ("EWR", "JFK", "LGA")
 LATE_MINUTES = 15
-AIRCRAFT_LOOKBACK_DAYS = 14
+AIRCRAFT_REMEMBERED = timedelta(days=14)
 
 ORIGIN = Column("origin", "string", "airport of departure, IATA code", one_of=AIRPORTS)
 DEST = Column("dest", "string", "airport of arrival, IATA code")
@@ -169,45 +169,6 @@ def not_on_time() -> pl.Expr:
     return ((pl.col("status") != "arrived") | late.fill_null(value=False)).cast(pl.Float64)
 
 
-def enrich(rows: pl.DataFrame, lookups: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Adds what the request tells (hour, weekday, planned duration) and the aircraft the flight is likely to have.
-
-    The tail number is recorded after the fact and missing for many cancelled flights: its absence would give the
-    answer away. So a flight is given the aircraft that last flew under its number from its airport, as known at the
-    prediction time; that says nothing about the flight itself.
-    """
-    import polars as pl
-
-    local = pl.col("event_time").dt.convert_time_zone(TIME_ZONE)
-    # Times a constant and not divided by one: Polars divides a single row otherwise than many.
-    duration = (pl.col("scheduled_arrival") - pl.col("event_time")).dt.total_seconds().cast(pl.Float64) * (1 / 60)
-    flown = (
-        lookups["departures"]
-        .filter(pl.col("aircraft").is_not_null())
-        .select("carrier", "flight", "origin", "aircraft", pl.col("available_at").alias("event_timestamp"))
-        .sort("event_timestamp")
-    )
-    looked_up = (
-        rows.with_row_index("_order")
-        .sort("event_timestamp")
-        .join_asof(
-            flown,
-            on="event_timestamp",
-            by=["carrier", "flight", "origin"],
-            tolerance=timedelta(days=AIRCRAFT_LOOKBACK_DAYS),
-            check_sortedness=False,
-        )
-        .sort("_order")
-        .drop("_order")
-    )
-    return looked_up.with_columns(
-        (local.dt.hour().cast(pl.Float64) + local.dt.minute().cast(pl.Float64) * (1 / 60)).alias("hour"),
-        local.dt.weekday().cast(pl.Float64).alias("weekday"),
-        duration.alias("planned_minutes"),
-        pl.col("distance").cast(pl.Float64),
-    )
-
-
 def _share(*windows: timedelta) -> Aggregate:
     return Aggregate("mean", windows, "not_on_time", expression=not_on_time, minimum=0, maximum=1)
 
@@ -265,6 +226,15 @@ VIEWS = (
         "outcomes",
         (_share(*_days(2, 7, 28)), Aggregate("mean", _days(7), "arrival_delay")),
         "Flights on a route not on time, and their delay at arrival.",
+    ),
+    LatestView(
+        "flight_number",
+        ("carrier", "flight", "origin"),
+        "departures",
+        (("aircraft", Feature("last_aircraft", "string", "aircraft that last flew under the number")),),
+        "The aircraft that a flight is likely to have.",
+        ttl=AIRCRAFT_REMEMBERED,
+        needs=("aircraft",),
     ),
     WindowView(
         "aircraft",
@@ -335,17 +305,30 @@ PIPELINE = Pipeline(
         event_time="scheduled_departure",
         moments=(Moment("batch"), Moment("online", lead=timedelta(hours=2))),
         columns=("carrier", "flight", "origin", "dest", "distance", "scheduled_arrival"),
-        enrich=enrich,
-        lookback=(("departures", AIRCRAFT_LOOKBACK_DAYS),),
-        request_features=(
+    ),
+    # The tail number is recorded after the fact and missing for many cancelled flights: its absence would give the
+    # answer away. The aircraft that last flew under the number says nothing about the flight itself.
+    lookups=(Lookup("aircraft", view="flight_number", feature="last_aircraft"),),
+    derived=(
+        Derived(
             Feature("lead_hours", "float", "hours between the prediction and the scheduled departure", 0, 30),
-            Feature("hour", "float", "scheduled hour of departure, local time", 0, 24),
-            Feature("weekday", "float", "day of the week of departure, Monday is 1", 1, 7),
-            Feature("planned_minutes", "float", "scheduled duration", 0, 1500),
-            Feature("distance", "float", "distance, miles", 1, 12_000),
-            Feature("carrier", "string", "airline"),
-            Feature("origin", "string", "airport of departure"),
+            hours_until_event,
         ),
+        Derived(
+            Feature("hour", "float", "scheduled hour of departure, local time", 0, 24),
+            local_hour("event_time", TIME_ZONE),
+        ),
+        Derived(
+            Feature("weekday", "float", "day of the week of departure, Monday is 1", 1, 7),
+            local_weekday("event_time", TIME_ZONE),
+        ),
+        Derived(
+            Feature("planned_minutes", "float", "scheduled duration", 0, 1500),
+            minutes_between("event_time", "scheduled_arrival"),
+        ),
+        Derived(Feature("distance", "float", "distance, miles", 1, 12_000)),
+        Derived(Feature("carrier", "string", "airline")),
+        Derived(Feature("origin", "string", "airport of departure")),
     ),
     label=Label(
         "not_on_time",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from lifecycle.contract import Column, Contract
-from lifecycle.features import Feature
+from lifecycle.features import Derived, Feature, Lookup
 from lifecycle.pipeline import Table
 from tests.tiny import ORDERS, SEATS, SLOTS, TINY, variant
 
@@ -32,14 +30,19 @@ def test_inputs_of_the_model_are_the_requests_first_and_then_the_stores() -> Non
         ({"tables": (SLOTS, SEATS)}, r"names tables it does not declare: \['orders'\]"),
         ({"task": "classification"}, "declare costs"),
         (
-            {"spine": replace(TINY.spine, request_features=(Feature("seats", "int", "twice"),))},
+            {"derived": (Derived(Feature("seats", "int", "twice")),)},
             "features declared more than once",
         ),
-        ({"spine": replace(TINY.spine, lookback=(("weather", 3),))}, r"does not declare: \['weather'\]"),
+        ({"lookups": (Lookup("cafe", "weather", "nearest"),)}, "no view 'weather'; it has"),
+        ({"lookups": (Lookup("chain", "cafe_seats", "chain"),)}, "view 'cafe_seats' has no feature 'chain' to look up"),
+        (
+            {"lookups": (Lookup("cafe", "cafe_seats", "seats"),)},
+            r"'cafe' is looked up by \['cafe'\], which is looked up itself",
+        ),
     ],
 )
 def test_a_declaration_that_contradicts_itself_says_what_is_wrong(changes: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, KeyError), match=message):
         variant(**changes)
 
 

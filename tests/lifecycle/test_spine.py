@@ -9,7 +9,7 @@ import pytest
 
 from lifecycle.calendar import days_between
 from lifecycle.spine import build_spine, days_announced, known_labels
-from tests.tiny import CAFES, CALENDAR, HOURS, TINY, day_rows, variant
+from tests.tiny import CAFES, CALENDAR, HOURS, TINY, day_rows
 
 FIRST, LAST = date(2024, 3, 29), date(2024, 3, 31)  # the clocks change in the night before the last day
 TIMES = ("starts_at", "published_at", "counted_at")
@@ -29,7 +29,7 @@ def announced() -> pl.DataFrame:
 
 
 def test_every_event_is_asked_about_once_at_every_moment(announced: pl.DataFrame) -> None:
-    spine = build_spine(TINY, announced, FIRST, LAST, {})
+    spine = build_spine(TINY, announced, FIRST, LAST)
 
     assert spine.height == 3 * len(CAFES) * len(HOURS) * 2
     assert spine.select("slot_id", "moment").is_unique().all()
@@ -37,38 +37,30 @@ def test_every_event_is_asked_about_once_at_every_moment(announced: pl.DataFrame
 
 
 def test_the_batch_asks_at_the_close_of_the_day_before_also_when_the_clock_changes(announced: pl.DataFrame) -> None:
-    batch = build_spine(TINY, announced, FIRST, LAST, {}, TINY.spine.moments[:1])
+    batch = build_spine(TINY, announced, FIRST, LAST, TINY.spine.moments[:1])
 
     asked = dict(batch.select("event_day", "event_timestamp").unique().rows())
     assert asked == {day: CALENDAR.open(day) for day in days_between(FIRST, LAST)}
-    first_slots = batch.filter(pl.col("hour") == 8).select("event_day", "lead_hours").unique().rows()
-    assert dict(first_slots) == {day: 4.0 for day in days_between(FIRST, LAST)}  # noqa: C420
+    first_slots = batch.group_by("event_day").agg((pl.col("event_time") - pl.col("event_timestamp")).min())
+    assert dict(first_slots.rows()) == {day: timedelta(hours=4) for day in days_between(FIRST, LAST)}
 
 
 def test_the_online_moment_asks_so_long_before_the_event(announced: pl.DataFrame) -> None:
-    online = build_spine(TINY, announced, FIRST, LAST, {}, TINY.spine.moments[1:])
+    online = build_spine(TINY, announced, FIRST, LAST, TINY.spine.moments[1:])
     assert (online["event_time"] - online["event_timestamp"]).unique().to_list() == [timedelta(hours=1)]
 
 
 def test_an_event_asked_about_alone_is_told_the_same_to_the_last_digit(announced: pl.DataFrame) -> None:
     odd = announced.with_columns(pl.col("starts_at") + timedelta(minutes=7))
-    together = build_spine(TINY, odd, FIRST, LAST, {})
+    together = build_spine(TINY, odd, FIRST, LAST)
     for place in range(0, odd.height, 7):
-        alone = build_spine(TINY, odd[place : place + 1], FIRST, LAST, {})
+        alone = build_spine(TINY, odd[place : place + 1], FIRST, LAST)
         assert alone.equals(together.filter(pl.col("slot_id") == odd["slot_id"][place]))
 
 
 def test_an_event_announced_twice_counts_once(announced: pl.DataFrame) -> None:
     twice = pl.concat([announced, announced])
-    assert build_spine(TINY, twice, FIRST, LAST, {}).equals(build_spine(TINY, announced, FIRST, LAST, {}))
-
-
-def test_rows_that_enrich_loses_are_an_error(announced: pl.DataFrame) -> None:
-    import dataclasses
-
-    losing = variant(spine=dataclasses.replace(TINY.spine, enrich=lambda rows, _: rows.head(5)))
-    with pytest.raises(ValueError, match="enrich must keep the rows of the spine, it was given 240 and returned 5"):
-        build_spine(losing, announced, FIRST, LAST, {})
+    assert build_spine(TINY, twice, FIRST, LAST).equals(build_spine(TINY, announced, FIRST, LAST))
 
 
 def test_a_label_counts_once_and_only_when_it_is_known() -> None:
