@@ -220,7 +220,7 @@ def _totals(pipeline: Pipeline, policies: Mapping[str, dict[str, Any]]) -> str:
             [
                 policy,
                 str(max(0, len(scored["retrainings"]) - 1)),
-                *(f"{scored[name]:.4g}" for name in names),
+                *(_figure(scored[name]) for name in names),
                 "" if gain is None or policy == "never" else f"{gain:.4f} ({interval[0]:.4f} to {interval[1]:.4f})",
                 f"{sum(entry['cpu_seconds'] for entry in scored['retrainings'][1:]):.0f}",
             ]
@@ -235,7 +235,7 @@ def _by_month(policies: Mapping[str, dict[str, Any]], name: str) -> str:
     rows = []
     for policy, scored in policies.items():
         found = {str(month["month"]): month.get(name) for month in scored["months"]}
-        rows.append([policy, *("" if found.get(month) is None else f"{found[month]:.4g}" for month in months)])
+        rows.append([policy, *("" if found.get(month) is None else _figure(found[month]) for month in months)])
     return _table([name.replace("_", " "), *(month[:7] for month in months)], rows)
 
 
@@ -253,6 +253,10 @@ def _retraining_table(policy: str, retrainings: list[dict[str, Any]]) -> str:
         for entry in retrainings
     ]
     return f"Retrainings, policy {policy}:\n\n" + _table(["as of", "cause", "gate", "loss saved", "seconds"], rows)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _short(text: str, length: int = 140) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.readme import replaced
 from benchmarks.results import machine, met, record
 
 
@@ -85,3 +86,11 @@ def test_targets_hold_at_their_very_limit() -> None:
     assert met(50.0, "≥ 50")
     assert not met(5.001, "≤ 5")
     assert not met(49.9, "≥ 50")
+
+
+def test_the_readme_gets_what_was_measured_between_its_marks() -> None:
+    text = "before\n<!-- bench -->\nold\n<!-- /bench -->\nafter"
+
+    assert replaced(text, "bench", "new") == "before\n<!-- bench -->\n\nnew\n\n<!-- /bench -->\nafter"
+    with pytest.raises(ValueError, match="0 times, not once"):
+        replaced("no marks", "bench", "new")
