@@ -46,7 +46,9 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], landing: dg.ResourceParam[Landing]
     ) -> Iterator[dg.MaterializeResult]:
         days = stage.asked_days(context)
-        fingerprints = {day: landing.fingerprint(pipeline, day) for day in days}
+        # Before anything is read: what lands meanwhile is then taken in by the next night.
+        landed = landing.fingerprints(pipeline)
+        fingerprints = {day: landed.get(day, NOTHING_LANDED) for day in days}
         for table in pipeline.tables:
             if stage.key(pipeline, "raw", table.name) in context.selected_asset_keys:
                 yield _ingest(pipeline, table, days, lake, landing, context.run.run_id)
@@ -78,7 +80,8 @@ def _ingest(
 ) -> dg.MaterializeResult:
     import polars as pl
 
-    files = {day: landing.files(pipeline.name, table.name, day) for day in days}
+    landed = landing.files(pipeline.name, table.name)
+    files = {day: landed.get(day, []) for day in days}
     rows = pl.concat(
         [read_landed(table, files[day]).with_columns(pl.lit(day).alias("day")) for day in days]
     ).with_columns(pl.lit(run_id).alias("_run"))

@@ -11,8 +11,8 @@ from resources.settings import Settings
 
 def next_day(pipeline: Pipeline, landing: Landing) -> date | None:
     """The day after the last that landed, None when the feed has come to its end."""
-    landed = landing.days(pipeline)
-    following = landed[-1] + timedelta(days=1) if landed else pipeline.first_day
+    landed = landing.fingerprints(pipeline)
+    following = max(landed) + timedelta(days=1) if landed else pipeline.first_day
     return None if pipeline.last_day and following > pipeline.last_day else following
 
 

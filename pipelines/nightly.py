@@ -8,7 +8,7 @@ from lifecycle.calendar import days_between
 from lifecycle.pipeline import Pipeline
 from pipelines.event_log import unfinished_runs
 from pipelines.jobs import nightly_name
-from resources.landing import Landing
+from resources.landing import NOTHING_LANDED, Landing
 from resources.settings import Settings
 
 FINGERPRINT_TAG = "perennial/landed"
@@ -21,12 +21,12 @@ def due_days(pipeline: Pipeline, landing: Landing, now: datetime) -> list[tuple[
     with a last day tells history: what has closed is then what has landed. A day for which nothing ever landed is
     due once, so that its absence is noticed, when a later one is there.
     """
-    landed = landing.days(pipeline)
+    landed = landing.fingerprints(pipeline)
     if not landed:
         return []
-    last = landed[-1] if pipeline.last_day else _last_closed(pipeline, now)
-    fingerprints = [(day, landing.fingerprint(pipeline, day)) for day in days_between(landed[0], last)]
-    return [(day, found) for day, found in fingerprints if landing.remembered(pipeline, day) != found]
+    last = max(landed) if pipeline.last_day else _last_closed(pipeline, now)
+    due = [(day, landed.get(day, NOTHING_LANDED)) for day in days_between(min(landed), last)]
+    return [(day, found) for day, found in due if landing.remembered(pipeline, day) != found]
 
 
 def _last_closed(pipeline: Pipeline, now: datetime) -> date:

@@ -35,31 +35,29 @@ class Landing:
     root: Path
     ingested: Path
 
-    def files(self, pipeline: str, table: str, day: date) -> list[Path]:
-        """The files of one table and day, in order of name."""
+    def files(self, pipeline: str, table: str) -> dict[date, list[Path]]:
+        """The files of one table by the day they name, in order of day and name; other files are not looked at."""
         folder = self.root / pipeline / table
         names = os.listdir(folder) if folder.is_dir() else []  # several times faster than glob over a year of files
-        named = [name for name in names if name.startswith(str(day)) and name.endswith(".csv") and name[10] in ".-_"]
-        return [folder / name for name in sorted(named)]
+        found: dict[date, list[Path]] = {}
+        for name in sorted(names):
+            day = _as_day(name[:10])
+            if day and name.endswith(".csv") and name[10] in ".-_":
+                found.setdefault(day, []).append(folder / name)
+        return found
 
-    def days(self, pipeline: Pipeline) -> list[date]:
-        """The days for which anything landed, in order; files that name no day are not looked at."""
-        found = set()
+    def fingerprints(self, pipeline: Pipeline) -> dict[date, str]:
+        """The days for which anything landed, in order, each with a digest of its files' names, sizes and times.
+
+        The digest changes when something lands for the day again.
+        """
+        facts: dict[date, list[str]] = {}
         for table in pipeline.tables:
-            folder = self.root / pipeline.name / table.name
-            if folder.is_dir():
-                found |= {name[:10] for name in os.listdir(folder) if name.endswith(".csv")}
-        return sorted(day for day in map(_as_day, found) if day is not None)
-
-    def fingerprint(self, pipeline: Pipeline, day: date) -> str:
-        """A digest of names, sizes and times of a day's files: changes when something lands for it again."""
-        facts = [
-            f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}"
-            for table in pipeline.tables
-            for path in self.files(pipeline.name, table.name, day)
-            for stat in [path.stat()]
-        ]
-        return hashlib.sha256("|".join(facts).encode()).hexdigest()[:16] if facts else NOTHING_LANDED
+            for day, paths in self.files(pipeline.name, table.name).items():
+                for path in paths:
+                    stat = path.stat()
+                    facts.setdefault(day, []).append(f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}")
+        return {day: hashlib.sha256("|".join(facts[day]).encode()).hexdigest()[:16] for day in sorted(facts)}
 
     def remember(self, pipeline: Pipeline, day: date, fingerprint: str) -> None:
         """Notes that a day's files, as they were at ``fingerprint``, are in the lake."""

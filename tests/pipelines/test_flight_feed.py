@@ -105,7 +105,7 @@ def test_a_file_that_cannot_be_finished_is_not_taken_for_a_landed_one(tmp_path: 
 
     left_behind = [path.name for path in occupied.parent.iterdir() if path.is_file()]
     assert all(name.startswith(".") and not name.endswith(".csv") for name in left_behind)
-    assert Landing(tmp_path, tmp_path / "ingested").files("flight_delays", "outcomes", day) == []
+    assert Landing(tmp_path, tmp_path / "ingested").files("flight_delays", "outcomes") == {}
 
 
 def test_the_whole_year_lands_once_and_what_does_not_land_is_counted(tmp_path: Path) -> None:
@@ -131,9 +131,9 @@ def test_the_pipeline_reads_what_the_feed_writes(tmp_path: Path) -> None:
     land_range(tmp_path, days[0], days[-1])
     landing = Landing(tmp_path, tmp_path / "ingested")
 
-    assert landing.days(PIPELINE) == days
+    assert list(landing.fingerprints(PIPELINE)) == days
     for name in DAILY:
-        rows = read_landed(PIPELINE.table(name), landing.files("flight_delays", name, days[0]))
+        rows = read_landed(PIPELINE.table(name), landing.files("flight_delays", name)[days[0]])
         assert rows.height > 0
         assert rows["_problem"].null_count() == rows["_extra"].null_count() == rows.height
 

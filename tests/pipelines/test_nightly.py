@@ -31,7 +31,7 @@ def land(landing: Landing, *days: date) -> None:
 
 def ingest(landing: Landing, *days: date) -> None:
     for day in days:
-        landing.remember(TINY, day, landing.fingerprint(TINY, day))
+        landing.remember(TINY, day, landing.fingerprints(TINY).get(day, NOTHING_LANDED))
 
 
 def test_nothing_is_due_before_anything_landed(landing: Landing) -> None:
@@ -63,7 +63,7 @@ def test_a_day_that_lands_again_is_due_again(landing: Landing) -> None:
     ingest(landing, DAYS[0])
     assert due_days(TINY, landing, NOW) == []
 
-    file = landing.files(TINY.name, "slots", DAYS[0])[0]
+    file = landing.files(TINY.name, "slots")[DAYS[0]][0]
     file.with_name(f"{DAYS[0]}.repaired.csv").write_bytes(file.read_bytes())
     assert [day for day, _ in due_days(TINY, landing, NOW)] == [DAYS[0]]
 
@@ -93,7 +93,7 @@ def test_a_night_that_failed_waits_for_new_files_and_lets_the_next_day_go(
             job_name=f"{TINY.name}__nightly",
             run_id="22222222-2222-2222-2222-222222222222",
             status=dg.DagsterRunStatus.FAILURE,
-            tags={"dagster/partition": str(DAYS[0]), FINGERPRINT_TAG: landing.fingerprint(TINY, DAYS[0])},
+            tags={"dagster/partition": str(DAYS[0]), FINGERPRINT_TAG: landing.fingerprints(TINY)[DAYS[0]]},
         )
     )
 
@@ -101,7 +101,7 @@ def test_a_night_that_failed_waits_for_new_files_and_lets_the_next_day_go(
     assert isinstance(answer, dg.RunRequest)
     assert answer.partition_key == str(DAYS[1])
 
-    landing.files(TINY.name, "slots", DAYS[0])[0].write_text("slot_id\n")
+    landing.files(TINY.name, "slots")[DAYS[0]][0].write_text("slot_id\n")
     answer = next_night(TINY, landing, instance, NOW)
     assert isinstance(answer, dg.RunRequest)
     assert answer.partition_key == str(DAYS[0])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resources.landing import NOTHING_LANDED, Landing, read_landed
+from resources.landing import Landing, read_landed
 from tests.tiny import ORDERS, TINY, write_day, write_rows
 
 DAY = date(2024, 2, 5)
@@ -106,18 +106,18 @@ def test_several_files_of_a_day_are_read_in_order_of_name(tmp_path: Path) -> Non
     row = dict(zip(NAMES, LINE.split(","), strict=True))
     for name in (f"{DAY}.second.csv", f"{DAY}.csv", f"{DAY}0.csv", "readme.csv"):
         write_rows(landing.root, "orders", name, [row])
-    assert [path.name for path in landing.files(TINY.name, "orders", DAY)] == [f"{DAY}.csv", f"{DAY}.second.csv"]
-    assert landing.days(TINY) == [DAY]
+    assert [path.name for path in landing.files(TINY.name, "orders")[DAY]] == [f"{DAY}.csv", f"{DAY}.second.csv"]
+    assert list(landing.fingerprints(TINY)) == [DAY]
 
 
 def test_a_fingerprint_changes_when_anything_lands_again(tmp_path: Path) -> None:
     landing = Landing(tmp_path / "landing", tmp_path / "notes")
-    assert landing.fingerprint(TINY, DAY) == NOTHING_LANDED
+    assert landing.fingerprints(TINY) == {}
     assert landing.remembered(TINY, DAY) is None
 
     write_day(landing.root, DAY)
-    first = landing.fingerprint(TINY, DAY)
+    first = landing.fingerprints(TINY)[DAY]
     landing.remember(TINY, DAY, first)
-    assert landing.remembered(TINY, DAY) == landing.fingerprint(TINY, DAY) == first
+    assert landing.remembered(TINY, DAY) == landing.fingerprints(TINY)[DAY] == first
     write_rows(landing.root, "orders", f"{DAY}.second.csv", [])
-    assert landing.fingerprint(TINY, DAY) != first
+    assert landing.fingerprints(TINY)[DAY] != first
