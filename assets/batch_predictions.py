@@ -1,6 +1,6 @@
 """Batch predictions: tomorrow's forecasts, with the version, threshold and inputs they were made with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,8 @@ import dagster as dg
 
 from assets import stage
 from assets.examples import read_spine
+from assets.feature_guard import require_features
+from assets.parity import parity_check
 from lifecycle import scoring
 from lifecycle.pipeline import Pipeline
 from resources.feature_store import FeatureStore
@@ -52,16 +54,17 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         import polars as pl
 
         days = stage.asked_days(context)
-        made = []
-        for day in days:
-            version = serving_version(pipeline, day, registry, ledger)
-            made.append(_predict(pipeline, day, version, lake, feature_store, registry))
+        versions = {day: serving_version(pipeline, day, registry, ledger) for day in days}
+        require_features(pipeline, registry, _roles(versions))
+        made = [_predict(pipeline, day, versions[day], lake, feature_store, registry) for day in days]
         rows = pl.concat(made, how="diagonal_relaxed")
         table_version = lake.write(predictions_table(pipeline), rows, *stage.contiguous(days))
         yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(pipeline, rows, table_version))
         yield from _checks(asset, days, rows)
 
-    return dg.Definitions(assets=[batch_predictions])
+    return dg.Definitions(
+        assets=[batch_predictions], asset_checks=[parity_check(pipeline, asset, predictions_table(pipeline))]
+    )
 
 
 def serving_version(pipeline: Pipeline, day: date, registry: Registry, ledger: Ledger) -> Version | None:
@@ -72,6 +75,12 @@ def serving_version(pipeline: Pipeline, day: date, registry: Registry, ledger: L
     """
     number = ledger.served_at(pipeline.name, day - timedelta(days=1))
     return None if number is None else registry.version(pipeline.name, number)
+
+
+def _roles(versions: Mapping[date, Version | None]) -> dict[str, Version]:
+    """What each version is, for the guard of its features: which day's forecasts it makes."""
+    first = {version.number: (day, version) for day, version in reversed(list(versions.items())) if version}
+    return {f"forecasting at the close of {day}": version for day, version in first.values()}
 
 
 def _spec(pipeline: Pipeline) -> dg.AssetSpec:

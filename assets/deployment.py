@@ -121,7 +121,10 @@ def _enact(
     ledger: Ledger,
     tags: Mapping[str, str],
 ) -> None:
-    """Moves the alias when the gate says so; the ledger has both the judgement and the change."""
+    """Moves the alias when the gate says so; the ledger has both the judgement and the change.
+
+    A version that was refused is no challenger any more: its features need not be kept.
+    """
     replaces = champion.number if champion else None
     evidence = {
         **decision.to_dict(),
@@ -134,6 +137,8 @@ def _enact(
     if decision.promote:
         registry.promote(challenger)
         ledger.record(pipeline.name, day, "promotion", "gate", reason, challenger.number, replaces)
+    else:
+        registry.withdraw(challenger)
 
 
 def _already_serves(asset: dg.AssetKey, version: Version) -> dg.MaterializeResult:

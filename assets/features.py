@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets import stage
+from assets.feature_guard import require_live_features
 from assets.validated import validated_table
 from feature_repo.objects import view_table
 from lifecycle.features import View, WindowView
 from lifecycle.pipeline import Pipeline
 from lifecycle.windows import TICK, feature_rows
 from resources.lake import Lake
+from resources.registry import Registry
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,7 +36,10 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         backfill_policy=dg.BackfillPolicy.single_run(),
         can_subset=True,
     )
-    def features(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[dg.MaterializeResult]:
+    def features(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], registry: dg.ResourceParam[Registry]
+    ) -> Iterator[dg.MaterializeResult]:
+        require_live_features(pipeline, registry)
         days = stage.asked_days(context)
         facts = _Facts(pipeline, lake, days)
         for view in pipeline.views:

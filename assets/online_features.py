@@ -3,8 +3,10 @@
 import dagster as dg
 
 from assets import stage
+from assets.feature_guard import require_live_features
 from lifecycle.pipeline import Pipeline
 from resources.feature_store import FeatureStore
+from resources.registry import Registry
 
 
 def build(pipeline: Pipeline) -> dg.Definitions:
@@ -27,8 +29,11 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def online_features(
-        context: dg.AssetExecutionContext, feature_store: dg.ResourceParam[FeatureStore]
+        context: dg.AssetExecutionContext,
+        feature_store: dg.ResourceParam[FeatureStore],
+        registry: dg.ResourceParam[Registry],
     ) -> dg.MaterializeResult:
+        require_live_features(pipeline, registry)
         days = stage.asked_days(context)
         close = pipeline.calendar.close(days[-1])
         feature_store.refresh_online(pipeline, pipeline.calendar.open(days[0]), close)

@@ -6,8 +6,9 @@ from datetime import date
 import dagster as dg
 
 from assets import stage
+from lifecycle.definitions import fingerprints
 from lifecycle.pipeline import Pipeline
-from resources.registry import Registry, version_tags
+from resources.registry import DEFINITIONS, Registry, version_tags
 
 
 def build(pipeline: Pipeline) -> dg.Definitions:
@@ -21,7 +22,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 "registered_version",
                 group="training",
                 description="The day's model as a version of the registered model, named challenger, with its feature "
-                "service, inputs, decision threshold, reference profile and the versions of the data it saw.",
+                "service, inputs and what each of them is, decision threshold, reference profile and the versions of "
+                "the data it saw.",
                 kinds={"mlflow"},
                 deps=[stage.key(pipeline, "trained_model")],
             )
@@ -44,13 +46,14 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         run_id = registry.latest_run(pipeline.name, day)
         if run_id is None:
             raise dg.Failure(f"no training run as of {day} in MLflow; materialize {asset.path[0]}/trained_model first")
-        document = registry.document(run_id, "evaluation.json")
+        document, recorded = (registry.document(run_id, name) for name in ("evaluation.json", DEFINITIONS))
         tags = version_tags(
             day,
             date.fromisoformat(document["trained_through"]),
-            pipeline.feature_service,
+            recorded["service"],
             document["features"],
             document["threshold"],
+            fingerprints(recorded),
         )
         run_tags = registry.run_tags(run_id)
         tags |= {

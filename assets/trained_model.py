@@ -8,10 +8,10 @@ import dagster as dg
 
 from assets import stage
 from assets.training_set import GATE, TRAIN, training_table
-from lifecycle import scoring
+from lifecycle import definitions, scoring
 from lifecycle.pipeline import Pipeline
 from resources.lake import Lake
-from resources.registry import Registry, TrainingRecord
+from resources.registry import DEFINITIONS, Registry, TrainingRecord
 
 if TYPE_CHECKING:
     from datetime import date
@@ -71,7 +71,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         rows = lake.read(training_table(pipeline), day, day)
         trained = train(
             _frame(pipeline, rows.filter(rows["part"] == TRAIN)),
-            pipeline.features,
+            pipeline.inputs,
             "label",
             pipeline.training,
             pipeline.task,
@@ -92,7 +92,7 @@ def _frame(pipeline: Pipeline, rows: "pl.DataFrame") -> Any:
     """The training rows as the trainer takes them: inputs, label, event day, key, moment and slices."""
     import polars as pl
 
-    names = [feature.name for feature in pipeline.features]
+    names = [feature.name for feature in pipeline.inputs]
     inputs = scoring.model_inputs(rows, names, pipeline)
     extra = rows.select(
         pl.col("label"),
@@ -108,7 +108,7 @@ def _judge(pipeline: Pipeline, trained: "TrainedModel", rows: "pl.DataFrame") ->
     from lifecycle.evaluation import evaluate
     from lifecycle.losses import row_losses
 
-    names = [feature.name for feature in pipeline.features]
+    names = [feature.name for feature in pipeline.inputs]
     scores = scoring.score(trained.estimator, rows, names, pipeline)
     labels = rows["label"].to_numpy()
     frame = _frame(pipeline, rows)
@@ -145,7 +145,7 @@ def _reference(pipeline: Pipeline, trained: "TrainedModel", judged: Judged) -> "
     days = rows["event_day"].to_numpy().astype("datetime64[D]")
     metrics = evaluate(labels, scores, days, pipeline.task, threshold=trained.threshold, slices=None, seed=0).metrics
     finite = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
-    return profile(rows, pipeline.features, scores, labels, finite)
+    return profile(rows, pipeline.inputs, scores, labels, finite)
 
 
 def _record(
@@ -192,8 +192,9 @@ def _record(
                 "trained_through": rows.filter(rows["part"] == TRAIN)["event_day"].max(),
                 "baseline_losses": judged.baseline_losses,
                 "importances": trained.importances,
-                "features": [feature.name for feature in pipeline.features],
-            }
+                "features": [feature.name for feature in pipeline.inputs],
+            },
+            DEFINITIONS: definitions.record(pipeline),
         },
         plots=pictures,
         trials=trained.tuning.trials,

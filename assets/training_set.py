@@ -9,10 +9,13 @@ import dagster as dg
 
 from assets import stage
 from assets.examples import read_labels, read_spine
+from assets.feature_guard import require_live_features
 from assets.validated import validated_table
 from lifecycle.pipeline import Pipeline
+from lifecycle.spine import PREDICTION_TIME
 from resources.feature_store import FeatureStore
 from resources.lake import Lake
+from resources.registry import CHAMPION, Registry
 
 if TYPE_CHECKING:
     import polars as pl
@@ -66,6 +69,15 @@ def build(pipeline: Pipeline) -> dg.Definitions:
             stage.check(
                 pipeline, asset, "enough_examples", "There are enough labelled days to train and to judge on.", True
             ),
+            stage.check(
+                pipeline,
+                asset,
+                "no_leak",
+                f"{pipeline.proofs.examples} examples, spread over the period and the moments, are computed again from "
+                "the validated facts in a world that ends at their prediction time, and are equal to the last digit. "
+                "Nothing is trained on examples that know their future.",
+                True,
+            ),
             stage.check(pipeline, asset, "one_row_out", "Feature retrieval gave one row for every spine row."),
             stage.check(pipeline, asset, "coverage", "No feature is missing in more than half of the examples."),
         ],
@@ -74,9 +86,12 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         feature_store: dg.ResourceParam[FeatureStore],
+        registry: dg.ResourceParam[Registry],
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         import polars as pl
 
+        # Champion and challenger meet on these rows; the challenger to come takes what is declared now.
+        require_live_features(pipeline, registry, (CHAMPION,))
         day = stage.last_day(context)
         examples = _examples(pipeline, day, lake)
         context.log.info(f"{examples.height} examples; retrieving {len(pipeline.features)} features")
@@ -98,7 +113,9 @@ def build(pipeline: Pipeline) -> dg.Definitions:
             f"{rows.height} rows out for {examples.height} spine rows",
         )
         yield _coverage_check(asset, coverage)
-        yield _enough(pipeline, asset, rows)
+        # A blocking check that fails ends the step: what else was seen is said before it is.
+        blocking = [_no_leak(pipeline, asset, rows, day, lake, versions), _enough(pipeline, asset, rows)]
+        yield from sorted(blocking, key=lambda result: not result.passed)
 
     return dg.Definitions(assets=[training_set])
 
@@ -142,6 +159,36 @@ def _coverage_check(asset: dg.AssetKey, coverage: "pl.DataFrame") -> dg.AssetChe
         f"present too rarely: {', '.join(names)}" if names else "every feature is present in half of the rows or more"
     )
     return stage.passed(asset, "coverage", not names, message, warn=True)
+
+
+def _no_leak(
+    pipeline: Pipeline, asset: dg.AssetKey, rows: "pl.DataFrame", day: date, lake: Lake, versions: dict[str, int]
+) -> dg.AssetCheckResult:
+    from lifecycle.proofs import leaks, sample
+
+    drawn = sample(rows, pipeline.proofs.examples, pipeline.proofs.seed + day.toordinal())
+    tables = {table.name: validated_table(pipeline, table.name) for table in pipeline.tables}
+    found = leaks(pipeline, drawn, {name: lake.scan(table, versions.get(table)) for name, table in tables.items()})
+    message = f"{drawn.height} examples computed again from what was known: all {len(pipeline.features)} features equal"
+    if found.height:
+        wrong = found.select(*pipeline.spine.key, PREDICTION_TIME).n_unique()
+        message = (
+            f"{wrong} of {drawn.height} examples say what the facts known at their prediction time do not: "
+            f"{', '.join(found['feature'].unique(maintain_order=True))}. Either a value knows the future, or facts "
+            "changed and the features of the days since were not built again"
+        )
+    return stage.passed(
+        asset,
+        "no_leak",
+        not found.height,
+        message,
+        metadata={
+            "examples": drawn.height,
+            "first_asked": str(drawn[PREDICTION_TIME].min()),
+            "last_asked": str(drawn[PREDICTION_TIME].max()),
+            "leaks": stage.markdown_table(found.rename({"found": "in the training set"}), 50),
+        },
+    )
 
 
 def _enough(pipeline: Pipeline, asset: dg.AssetKey, rows: "pl.DataFrame") -> dg.AssetCheckResult:

@@ -14,16 +14,13 @@ from lifecycle.business_day import business_day
 from lifecycle.pipeline import Pipeline, Table
 from resources.expectations import Verdict, validate
 from resources.lake import Lake
+from resources.tables import validated_table
 
 if TYPE_CHECKING:
     import polars as pl
 
 # A row delivered later than this is not looked up among the days it could have been delivered on before.
 LATEST_DAYS = 45
-
-
-def validated_table(pipeline: Pipeline, name: str) -> str:
-    return f"{pipeline.name}/validated/{name}"
 
 
 def quarantine_table(pipeline: Pipeline, name: str) -> str:

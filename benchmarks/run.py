@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import backfill, imports, nightly, replay
+from benchmarks import backfill, imports, monitoring, nightly, online, replay, retrieval
 from benchmarks.measurement import Measurement
 from benchmarks.results import RESULTS, met, record
 
@@ -24,7 +24,10 @@ SUBJECTS: dict[str, Callable[[Path], Iterator[Measurement]]] = {
     "imports": imports.measure,
     "backfill": backfill.measure,
     "nightly": nightly.measure,
+    "monitoring": monitoring.measure,
+    "online": online.measure,
     "replay": replay.measure,
+    "retrieval": retrieval.measure,
 }
 
 

@@ -2,32 +2,27 @@
 
 What belongs here: point-in-time retrieval for any Feast repository that names this class in its
 ``feature_store.yaml``, and what ``materialize`` and saved datasets need. Nothing of our pipelines, and no views:
-those are in ``objects.py``.
-
-How a view is joined: its rows are ranked by event timestamp, then by created timestamp, so that of all the rows an
-entity row may see, the right one is the one of highest rank. The as-of join carries only ranks; the features are
-gathered once, straight into the order of the entity rows.
+those are in ``objects.py``. How rows are read is in ``sources.py``, how they are joined in ``point_in_time.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-from zoneinfo import ZoneInfo
 
 from feast.data_format import DeltaFormat
-from feast.errors import EntityTimestampInferenceException, SavedDatasetLocationAlreadyExists
+from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.file_source import FileSource
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
-from feast.infra.offline_stores.offline_utils import DEFAULT_ENTITY_DF_EVENT_TIMESTAMP_COL
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
+
+from feature_repo.point_in_time import Join, Spine, check_names, entity_rows, features_of, real_keys
+from feature_repo.sources import Table, file_path, pins, plain_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +32,6 @@ if TYPE_CHECKING:
     from feast.feature_view import FeatureView
     from feast.infra.registry.base_registry import BaseRegistry
     from feast.saved_dataset import SavedDatasetStorage
-
 
 
 class AsOfOfflineStoreConfig(FeastConfigBaseModel):
@@ -215,7 +209,7 @@ class AsOfOfflineStore(OfflineStore):
             import polars as pl
 
             keys = dict.fromkeys(key for join in joins for key in join.keys.values())
-            spine = Spine.of(entities.select(*keys, pl.col(event_column).alias(_WHEN)))
+            spine = Spine.of(entities, list(keys), event_column)
             parts = [features_of(join, spine, filter_by_created_timestamp) for join in joins]
             rows = entities.with_columns(pl.col(event_column).dt.cast_time_unit("us"))
             return pl.concat([rows, *parts], how="horizontal")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Expression = Callable[[], "pl.Expr"]
 
 HOUR = timedelta(hours=1)
+FEW_ROWS = 1000
 
 
 def derive(derived: tuple[Derived, ...], rows: pl.DataFrame) -> pl.DataFrame:
@@ -44,7 +45,8 @@ def derive(derived: tuple[Derived, ...], rows: pl.DataFrame) -> pl.DataFrame:
 
     try:
         for layer in _layers(derived):
-            rows = rows.with_columns(layer)
+            # A request would wait for threads of the pool longer than its few rows take to compute.
+            rows = rows.with_columns_seq(layer) if rows.height <= FEW_ROWS else rows.with_columns(layer)
     except pl.exceptions.ColumnNotFoundError as error:
         wanted = {feature.name: sorted(inputs(feature) - set(rows.columns)) for feature in derived}
         lacking = {name: columns for name, columns in wanted.items() if columns}

@@ -1,7 +1,7 @@
 """Drift of inputs and predictions against the champion's reference.
 
-What belongs here: the population stability index and the comparison of a window with a reference. Not the
-full Evidently report, and not performance, which needs labels.
+What belongs here: the comparison of a window with a reference by the population stability index alone. All other
+distances, tests that know days, and harm are in ``monitoring.py``; performance needs labels and is elsewhere.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lifecycle.distances import population_stability_index
 from lifecycle.reference import NumericProfile, Profile, Reference, bin_categories, bin_numbers, numbers
 
 if TYPE_CHECKING:
@@ -95,51 +96,6 @@ class DriftReport:
             for column in (self.prediction, *self.features)
         ]
         return pl.DataFrame(rows, schema=schema)
-
-
-def population_stability_index(expected: np.ndarray, actual: np.ndarray) -> float:
-    """Population stability index between two binned distributions.
-
-    Parameters
-    ----------
-    expected, actual : (bins,) counts of the reference and of the current window over the same bins; a bin
-        empty in one of them is smoothed by half a count, a bin empty in both says nothing.
-
-    Returns
-    -------
-    float
-        Nats; 0 for equal shares, above 0.2 by convention a large shift.
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ, a count is negative, or either window is empty.
-
-    Notes
-    -----
-    The symmetrised Kullback-Leibler divergence (Jeffreys); see Yurdakul (2018), "Statistical properties of
-    the population stability index".
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> population_stability_index(np.array([50, 50]), np.array([50, 50]))
-    0.0
-    >>> round(population_stability_index(np.array([50, 50]), np.array([80, 20])), 3)
-    0.416
-    """
-    import numpy as np
-
-    expected, actual = np.asarray(expected, dtype=float), np.asarray(actual, dtype=float)
-    if expected.shape != actual.shape:
-        raise ValueError(f"expected has {expected.size} bins, actual {actual.size}; count both over the same bins")
-    for name, counts in (("expected", expected), ("actual", actual)):
-        if (counts < 0).any() or counts.sum() <= 0:
-            raise ValueError(f"{name} holds the counts {counts.tolist()}; they must be non-negative and not all zero")
-    seen = (expected > 0) | (actual > 0)
-    expected, actual = (np.where(counts[seen] > 0, counts[seen], 0.5) for counts in (expected, actual))
-    p, q = expected / expected.sum(), actual / actual.sum()
-    return float(np.sum((p - q) * np.log(p / q)))
 
 
 def expected_index(expected: np.ndarray, actual: np.ndarray) -> float:

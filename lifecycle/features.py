@@ -60,6 +60,7 @@ class WindowView:
     ----------
     keys : the entity's join keys, columns of ``table``.
     table : name of the source table.
+    owner : who answers for it; the pipeline's owner when not given.
     ttl : a value older than this is missing; at least the longest window.
     """
 
@@ -68,7 +69,7 @@ class WindowView:
     table: str
     aggregates: tuple[Aggregate, ...]
     description: str
-    owner: str = "perennial"
+    owner: str = ""
     ttl: timedelta = timedelta(days=31)
 
     def __post_init__(self) -> None:
@@ -109,7 +110,7 @@ class LatestView:
     table: str
     columns: tuple[tuple[str, Feature], ...]
     description: str
-    owner: str = "perennial"
+    owner: str = ""
     ttl: timedelta | None = None
     needs: tuple[str, ...] = ()
 

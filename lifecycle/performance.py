@@ -1,13 +1,14 @@
 """Realised performance: forecasts held against what happened.
 
-What belongs here: metrics of a window with their sampling error, and the verdict on them. Not estimating
+What belongs here: metrics of a window with their sampling error, what acting on them was worth, and the verdict on
+them. Not estimating
 performance before labels arrive, and not choosing between versions, which is the gate's work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ class PerformanceReport:
     labels_without_forecast, forecasts_without_label : rows of the window that could not be judged.
     errors, warnings : the verdict; a limit exceeded by less than two standard errors is a warning.
     reason : why there is no verdict; None when there is one.
+    intervals : central 95 % interval of each metric whose sampling is known, clustered by day; a metric that is not
+        defined, or that one day alone gives, has none.
     """
 
     task: Task
@@ -49,12 +52,15 @@ class PerformanceReport:
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
     reason: str | None
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-ready values."""
         values = {name: value for name, value in vars(self).items() if name not in ("slices", "first_day", "last_day")}
         window = {"first_day": _iso(self.first_day), "last_day": _iso(self.last_day)}
-        lists = {"errors": list(self.errors), "warnings": list(self.warnings), "slices": self.slices.to_dicts()}
+        lists: dict[str, Any] = {"errors": list(self.errors), "warnings": list(self.warnings)}
+        lists["slices"] = self.slices.to_dicts()
+        lists["intervals"] = {name: list(ends) for name, ends in self.intervals.items()}
         return {**values, **window, **lists}
 
 
@@ -96,7 +102,9 @@ def realised(
         Classification: ``auc``, ``log_loss``, ``brier``, ``brier_skill`` (1 - Brier / Brier of the window's
         own base rate), ``log_loss_skill`` (the same against the reference's base rate), ``base_rate``,
         ``mean_score``, ``calibration_gap`` (mean score - mean label); ``precision``, ``recall``,
-        ``acted_share``; ``value`` and ``value_per_1000`` rows beside those of acting on none and on all.
+        ``acted_share``; ``value`` and ``value_per_1000`` rows beside those of acting on none and on all;
+        ``return_on_investment``: value gained over acting on none, per unit that the actions cost, an action costing
+        ``true_negative - false_positive``.
         Regression: ``mae``, ``rmse``, ``r2``, ``bias`` (mean score - mean label), ``rmse_skill``.
         ``…_standard_error`` are clustered by day, as the rows of a day err together.
 
@@ -129,7 +137,49 @@ def realised(
         errors=tuple(errors),
         warnings=tuple(warnings),
         reason=reason,
+        intervals=_intervals(window, metrics, threshold) if judged.height else {},
     )
+
+
+def profit_curve(scores: np.ndarray, labels: np.ndarray, costs: CostMatrix, points: int = 50) -> pl.DataFrame:
+    """What acting from each of many thresholds on would have been worth.
+
+    Parameters
+    ----------
+    scores, labels : (rows,) probabilities, and what happened, 0 or 1; rows without either are left out.
+    points : shares of the rows that are acted on, evenly spaced from none to all; equal scores are acted on together.
+
+    Returns
+    -------
+    frame
+        ``threshold`` from above the highest score downwards, ``acted_share``, ``precision``, ``recall``, ``value``,
+        ``value_per_1000`` and ``return_on_investment``, null where not defined. No rows without rows.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ or ``points`` is below two.
+    """
+    import numpy as np
+    import polars as pl
+
+    scores, labels = np.asarray(scores, dtype=float), np.asarray(labels, dtype=float)
+    if scores.shape != labels.shape or points < 2:
+        raise ValueError(f"scores have shape {scores.shape}, labels {labels.shape}, points is {points}; at least two")
+    known = np.isfinite(scores) & np.isfinite(labels)
+    scores, labels = scores[known], labels[known]
+    names = ("acted_share", "precision", "recall", "value", "value_per_1000", "return_on_investment")
+    schema = {"threshold": pl.Float64(), **dict.fromkeys(names, pl.Float64())}
+    if not scores.size:
+        return pl.DataFrame(schema=schema)
+    levels = np.quantile(scores, np.linspace(1, 0, points - 1), method="lower")
+    thresholds = [np.nextafter(scores.max(), np.inf), *np.unique(levels)[::-1]]
+    window = _Window(labels, scores, np.empty(0), "classification")
+    rows = []
+    for threshold in thresholds:
+        metrics = _decisions(window, float(threshold), costs)
+        rows.append([float(threshold), *(metrics[name] for name in names)])
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def clustered_standard_error(influence: np.ndarray, days: np.ndarray) -> float | None:
@@ -293,7 +343,29 @@ def _decisions(window: _Window, threshold: float | None, costs: CostMatrix | Non
     none = costs.false_negative * positives + costs.true_negative * negatives
     everything = costs.true_positive * positives + costs.false_positive * negatives
     per_1000 = {"value": value, "value_acting_on_none": none, "value_acting_on_all": everything}
-    return metrics | {"value": value} | {f"{name}_per_1000": 1000 * total / rows for name, total in per_1000.items()}
+    # An action costs what it costs where it brings nothing.
+    spent = alarms * (costs.true_negative - costs.false_positive)
+    metrics |= {"value": value, "return_on_investment": (value - none) / spent if spent > 0 else None}
+    return metrics | {f"{name}_per_1000": 1000 * total / rows for name, total in per_1000.items()}
+
+
+def _intervals(
+    window: _Window, metrics: dict[str, float | None], threshold: float | None
+) -> dict[str, tuple[float, float]]:
+    """Intervals of the metrics here, by resampling days as the evaluation of a training does."""
+    import numpy as np
+
+    from lifecycle.evaluation import evaluate
+
+    days = window.days.astype("datetime64[D]")
+    found = evaluate(window.labels, window.scores, days, window.task, threshold).intervals
+    found["bias"] = found["calibration_gap"]
+    found.pop("log_loss_skill", None)  # there it is held against the rows' own base rate, here against the reference's
+    return {
+        name: ends
+        for name, ends in found.items()
+        if metrics.get(name) is not None and np.isfinite(ends).all() and not (window.one_class and name == "auc")
+    }
 
 
 def _past_losses(window: _Window, reference: Reference) -> np.ndarray:

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from lifecycle.alert_rules import SEEDS, AlertRule
 from lifecycle.calendar import Calendar
 from lifecycle.contract import Contract
 from lifecycle.features import Derived, Feature, Lookup, View, feature_names
@@ -162,8 +163,15 @@ class MonitorRule:
     prediction_psi : the same for the predictions (error).
     ranking_drop : fall of AUC (classification) or R² (regression) below the reference that is an error.
     calibration_gap : |mean score - mean label| beyond its sampling error that is an error.
+    false_discovery_rate : expected share of false calls among the columns and days called drifted or harmful.
+    harm_skill_share : a drift is harmful from an expected growth of the loss by this share of the champion's skill (its
+        gain over always forecasting the mean); a tenth is the size of fault that must be found.
+    harmful_days, of_days : an error fires when so many of the last days were harmful, the last one among them; two of
+        five is the rule of the field.
+    seasonal_weeks : past weeks whose same weekday a day is also held against; five days tell a spread, one may lack.
     report_weekday : day of the week (Monday is 0) on which the full Evidently report is made; it is also
         made on the day a drift error begins.
+    alerts : rules of thumb that raise an alert (lifecycle/alert_rules.py); they ask for no retraining.
     """
 
     drift_days: int = 14
@@ -174,7 +182,13 @@ class MonitorRule:
     ranking_drop: float = 0.05
     calibration_gap: float = 0.04
     max_missing_growth: float = 0.2
+    false_discovery_rate: float = 0.05
+    harm_skill_share: float = 0.1
+    harmful_days: int = 2
+    of_days: int = 5
+    seasonal_weeks: int = 6
     report_weekday: int | None = 6
+    alerts: tuple[AlertRule, ...] = SEEDS
 
     def __post_init__(self) -> None:
         if self.least_days > min(self.drift_days, self.performance_days):
@@ -182,6 +196,29 @@ class MonitorRule:
                 f"least_days ({self.least_days}) must not exceed drift_days ({self.drift_days}) and performance_days "
                 f"({self.performance_days}): the reports could never raise an error"
             )
+        if not 1 <= self.harmful_days <= self.of_days:
+            raise ValueError(f"harmful_days ({self.harmful_days}) must lie between 1 and of_days ({self.of_days})")
+        if not 0 < self.false_discovery_rate < 1:
+            raise ValueError(f"false_discovery_rate is {self.false_discovery_rate}; it must lie between 0 and 1")
+
+
+@dataclass(frozen=True)
+class ProofRule:
+    """How much is proved of every training set and of every night's forecasts, where all would take too long.
+
+    Parameters
+    ----------
+    examples : rows of a training set that are computed again in a world that ends at their prediction time.
+    forecasts : forecasts of a night whose inputs are asked for again, offline and online.
+    """
+
+    examples: int = 20
+    forecasts: int = 25
+    seed: int = 3
+
+    def __post_init__(self) -> None:
+        if self.examples < 1 or self.forecasts < 1:
+            raise ValueError(f"examples ({self.examples}) and forecasts ({self.forecasts}) must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -192,10 +229,37 @@ class RetrainPolicy:
     ----------
     cool_down_days : days after a retraining during which checks do not ask for the next one.
     new_labels : labels known since the champion's training that ask for a retraining; None for never.
+    every_days : days after a retraining at which the calendar asks for the next one; None for never.
+    on_drift, on_performance, on_estimate : whether errors of the drift report, of realised performance, of
+        performance estimated before the labels, ask for one.
+    probe_confidence : chance that a refit beats the champion, from which on a training is worth its cost; a probe
+        runs before every training that no person asked for. 0.5 is "likelier than not": the gate still demands its
+        own confidence before anything serves. None for no probe.
+    probe_again_days : days after a probe that advised against training during which monitors do not ask again; a
+        week brings every weekday's labels once.
     """
 
     cool_down_days: int = 14
     new_labels: int | None = None
+    every_days: int | None = None
+    on_drift: bool = True
+    on_performance: bool = True
+    on_estimate: bool = False
+    probe_confidence: float | None = None
+    probe_again_days: int = 7
+
+    def __post_init__(self) -> None:
+        for name in ("new_labels", "every_days"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"RetrainPolicy.{name} is {value}; it must be at least 1, or None for never")
+        for name in ("cool_down_days", "probe_again_days"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"RetrainPolicy.{name} is {getattr(self, name)}; it must not be negative")
+        if self.probe_confidence is not None and not 0 < self.probe_confidence < 1:
+            raise ValueError(
+                f"RetrainPolicy.probe_confidence is {self.probe_confidence}; it must lie between 0 and 1, or be None"
+            )
 
 
 @dataclass(frozen=True)
@@ -208,6 +272,9 @@ class Pipeline:
     first_day, last_day : first and last business day there is data for; ``last_day`` None: goes on for ever.
     views : stored features; ``lookups``: join keys of views that are found by other views; ``derived``: features
         that are computed from the request and from stored ones, each may use those before it.
+    retired : features that are still made, for the versions that use them, but that new models do not learn from. So a
+        feature is replaced: declare the new one under another name, retire the old one, retrain; once a version
+        without it serves, remove it.
     slices : columns of the spine by which results are also reported and guarded.
     feed : writes what a day brought into a landing folder as an upstream would and returns the files;
         None where a real upstream does.
@@ -226,11 +293,13 @@ class Pipeline:
     task: Task
     lookups: tuple[Lookup, ...] = ()
     derived: tuple[Derived, ...] = ()
+    retired: tuple[str, ...] = ()
     costs: CostMatrix | None = None
     slices: tuple[str, ...] = ()
     training: TrainingPlan = field(default_factory=TrainingPlan)
     gate: GateRule = field(default_factory=GateRule)
     monitor: MonitorRule = field(default_factory=MonitorRule)
+    proofs: ProofRule = field(default_factory=ProofRule)
     retraining: RetrainPolicy = field(default_factory=RetrainPolicy)
     feed: Callable[[Path, date], list[Path]] | None = None
 
@@ -248,21 +317,35 @@ class Pipeline:
             raise ValueError(f"pipeline {self.name!r}: features declared more than once in {sorted(names)}")
         for lookup in self.lookups:
             self._check_lookup(lookup)
+        unknown = sorted(set(self.retired) - {feature.name for feature in self.features})
+        if unknown or not self.inputs:
+            raise ValueError(
+                f"pipeline {self.name!r} retires "
+                + (f"features it does not declare: {unknown}" if unknown else "all features: none is learnt from")
+            )
 
     @property
     def features(self) -> tuple[Feature, ...]:
-        """All inputs of the model: derived ones first, then stored ones."""
+        """All features that a model may take: derived ones first, then stored ones."""
         return (*(derived.feature for derived in self.derived), *self.stored_features)
 
     @property
+    def inputs(self) -> tuple[Feature, ...]:
+        """What a new model learns from: all features but the retired ones."""
+        return tuple(feature for feature in self.features if feature.name not in self.retired)
+
+    @property
     def stored_features(self) -> tuple[Feature, ...]:
-        """The inputs of the model that are read from the feature store."""
+        """The features that are read from the feature store."""
         found = {lookup.feature for lookup in self.lookups}
         return tuple(feature for view in self.views for feature in view.features if feature.name not in found)
 
     @property
     def feature_service(self) -> str:
-        return f"{self.name}_features"
+        """The service of what a new model learns from; its name changes when a definition does."""
+        from lifecycle.definitions import service_name
+
+        return service_name(self, self.inputs)
 
     def table(self, name: str) -> Table:
         for table in self.tables:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from lifecycle.pipeline import RetrainPolicy
 
-CauseKind = Literal["manual", "check", "labels", "schedule"]
+CauseKind = Literal["manual", "performance", "drift", "check", "estimate", "labels", "schedule"]
 
-# Who is named as the cause when several ask at once: a person first, the calendar last.
-PRECEDENCE: tuple[CauseKind, ...] = ("manual", "check", "labels", "schedule")
-# People and the calendar know what they ask for; checks go on failing until new labels have come in.
-HEEDS_COOL_DOWN: frozenset[CauseKind] = frozenset({"check", "labels"})
+# Who is named as the cause when several ask at once: a person first, then what is known to have gone wrong before
+# what may have, the calendar last.
+PRECEDENCE: tuple[CauseKind, ...] = ("manual", "performance", "drift", "check", "estimate", "labels", "schedule")
+# People and the calendar know what they ask for; monitors go on failing until new labels have come in.
+HEEDS_COOL_DOWN: frozenset[CauseKind] = frozenset({"performance", "drift", "check", "estimate", "labels"})
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,13 @@ class State:
     last_training_day : the day of the latest finished training, promoted or not; None if there was none.
     running : whether a training is under way or queued.
     handled : evidence that has been answered already.
+    last_probe_day : the day of the latest probe that advised against a training; None if none has since.
     """
 
     last_training_day: date | None = None
     running: bool = False
     handled: frozenset[str] = frozenset()
+    last_probe_day: date | None = None
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,9 @@ def decide(causes: Sequence[Cause], state: State, policy: RetrainPolicy, today: 
     """Decide whether to retrain at the close of ``today``.
 
     Each cause is answered once, by its evidence; a training answers every cause up to its day, also
-    those that come to be known afterwards. One training at a time. Checks and new labels wait for the
-    cool-down after the last training; a schedule and a person do not.
+    those that come to be known afterwards. One training at a time. Monitors and new labels wait for the
+    cool-down after the last training, and for the shorter one after a probe that advised against training;
+    a schedule and a person do not.
 
     Examples
     --------
@@ -94,13 +98,10 @@ def decide(causes: Sequence[Cause], state: State, policy: RetrainPolicy, today: 
         )
     if state.running:
         return Wait(f"A training is under way; waiting: {pending[0].detail}.")
-    able = [cause for cause in pending if cause.kind not in HEEDS_COOL_DOWN or not _cooling(state, policy, today)]
+    cooling = _cooling(state, policy, today)
+    able = [cause for cause in pending if cause.kind not in HEEDS_COOL_DOWN or cooling is None]
     if not able:
-        assert state.last_training_day is not None  # nothing cools down before the first training
-        until = state.last_training_day + timedelta(days=policy.cool_down_days)
-        return Wait(
-            f"Cooling down until {until} after the training of {state.last_training_day}; waiting: {pending[0].detail}."
-        )
+        return Wait(f"{cooling}; waiting: {pending[0].detail}.")
     return Retrain(able[0], today, also=tuple(cause for cause in pending if cause is not able[0]))
 
 
@@ -115,6 +116,17 @@ def _pending(causes: Sequence[Cause], state: State, today: date) -> list[Cause]:
     return sorted(fresh.values(), key=lambda cause: (PRECEDENCE.index(cause.kind), cause.day, cause.evidence))
 
 
-def _cooling(state: State, policy: RetrainPolicy, today: date) -> bool:
-    last = state.last_training_day
-    return last is not None and today < last + timedelta(days=policy.cool_down_days)
+def _cooling(state: State, policy: RetrainPolicy, today: date) -> str | None:
+    """Until when monitors are not heard and why, None when they are."""
+    rests = [
+        (day + timedelta(days=days), f"{what} of {day}")
+        for day, days, what in (
+            (state.last_training_day, policy.cool_down_days, "after the training"),
+            (state.last_probe_day, policy.probe_again_days, "as the probe advised against training on the data"),
+        )
+        if day is not None and today < day + timedelta(days=days)
+    ]
+    if not rests:
+        return None
+    until, why = max(rests)
+    return f"Cooling down until {until} {why}"

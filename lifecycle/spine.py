@@ -27,6 +27,8 @@ def build_spine(
 ) -> pl.DataFrame:
     """One row per event of the business days ``first`` to ``last`` and moment at which it is asked about.
 
+    An event that was announced late is not asked about at the moments before: nobody knew of it.
+
     Parameters
     ----------
     announced : validated rows of the spine's table, landed on the days before the events' days.
@@ -46,10 +48,11 @@ def build_spine(
         .with_columns(business_day("event_time", pipeline.calendar).alias("event_day"))
         .filter(pl.col("event_day").is_between(first, last))
         .unique(list(spine.key), keep="first", maintain_order=True)
-        .select(*dict.fromkeys([*spine.key, *spine.columns]), "event_time", "event_day")
+        .select(*dict.fromkeys([*spine.key, *spine.columns]), "event_time", "event_day", "available_at")
     )
     asked = [_asked_at(pipeline, events, moment, first, last) for moment in moments or spine.moments]
-    return pl.concat(asked).sort("event_time", *spine.key, "moment")
+    rows = pl.concat(asked).filter(pl.col("available_at") <= pl.col(PREDICTION_TIME)).drop("available_at")
+    return rows.sort("event_time", *spine.key, "moment")
 
 
 def _asked_at(pipeline: Pipeline, events: pl.DataFrame, moment: Moment, first: date, last: date) -> pl.DataFrame:

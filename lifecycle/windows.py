@@ -51,8 +51,9 @@ def _latest_rows(view: LatestView, facts: pl.DataFrame, after: datetime, until: 
         .select(
             *view.keys, pl.col("known_at").alias("event_timestamp"), pl.col("available_at").alias("created"), *columns
         )
-        .unique([*view.keys, "event_timestamp"], keep="last", maintain_order=True)
-        .sort("event_timestamp", *view.keys)
+        # A correction that came later is a row of its own: until it came, the row before it was what could be had.
+        .unique([*view.keys, "event_timestamp", "created"], keep="last", maintain_order=True)
+        .sort("event_timestamp", *view.keys, "created")
     )
 
 

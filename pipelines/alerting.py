@@ -1,87 +1,59 @@
-"""Alerts about anything that failed: runs, checks, and the sensors and schedules themselves."""
+"""The sensor that alerts about anything that failed, what retrainings came to, and rules of thumb that broke."""
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from pipelines.event_log import failed_checks, newest_record
-from resources.alerts import Alert, Alerts
+from lifecycle.pipeline import Pipeline
+from pipelines import alert_sources as sources
+from pipelines import heartbeat
+from pipelines.event_log import evaluations, newest_record
+from resources.alerts import Alerts
+from resources.lake import Lake
+from resources.ledger import Ledger
+from resources.registry import Registry
 from resources.settings import Settings
 
+# What is recorded at one moment may be stored a little later; what is seen twice is counted once.
+OVERLAP = timedelta(minutes=5)
+FIRST_LOOK = timedelta(hours=1)
 
-def build(settings: Settings) -> dg.Definitions:  # noqa: ARG001
+
+def build(pipelines: Sequence[Pipeline], settings: Settings) -> dg.Definitions:
     @dg.sensor(
         name="alert_on_failures",
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Alerts about runs that failed, checks that failed with an error, and ticks of sensors and "
-        "schedules that failed. To the log and to alerts.jsonl in the state folder.",
+        description="Alerts about runs that failed, checks that failed with an error, ticks of sensors and schedules "
+        "that failed, retrainings, and rules of thumb that broke; and says when a problem is over. Once per problem, "
+        "to the log, to alerts.jsonl in the state folder and to the channels in PERENNIAL_ALERT_URLS.",
     )
-    def alert_on_failures(context: dg.SensorEvaluationContext, alerts: dg.ResourceParam[Alerts]) -> dg.SkipReason:
-        now = datetime.now(UTC).timestamp()
-        seen = json.loads(context.cursor) if context.cursor else {"since": now - 3600, "check": 0}
-        newest = newest_record(context.instance)
+    def alert_on_failures(
+        context: dg.SensorEvaluationContext,
+        alerts: dg.ResourceParam[Alerts],
+        lake: dg.ResourceParam[Lake],
+        ledger: dg.ResourceParam[Ledger],
+        registry: dg.ResourceParam[Registry],
+    ) -> dg.SkipReason:
+        now = datetime.now(UTC)
+        last = json.loads(context.cursor) if context.cursor else {"since": (now - FIRST_LOOK).timestamp(), "check": 0}
+        since, newest = datetime.fromtimestamp(last["since"], UTC) - OVERLAP, newest_record(context.instance)
         repository = context.repository_def
         checks = list(repository.asset_graph.asset_check_keys) if repository else []
-        found = [
-            *_runs(context.instance, seen["since"]),
-            *_checks(context.instance, checks, int(seen["check"]), newest),
-            *_ticks(context.instance, seen["since"]),
+        evaluated = list(evaluations(context.instance, checks, int(last["check"]), newest))
+        events = [
+            *sources.of_runs(context.instance, since),
+            *sources.of_checks(evaluated),
+            *sources.of_ticks(context.instance, since),
+            *sources.of_retrainings(context.instance, ledger, pipelines, since),
+            *sources.of_rules(pipelines, evaluated, lake, registry),
         ]
-        for alert in found:
-            alerts.send(alert)
-        context.update_cursor(json.dumps({"since": now, "check": newest}))
-        return dg.SkipReason(f"{len(found)} alerts sent")
+        told = alerts.report(events, now)
+        context.update_cursor(json.dumps({"since": now.timestamp(), "check": newest}))
+        # Last, so that an evaluation that fails is no sign of life.
+        heartbeat.beat(settings, now)
+        return dg.SkipReason(f"{told} alerts sent")
 
     return dg.Definitions(sensors=[alert_on_failures])
-
-
-def _runs(instance: dg.DagsterInstance, since: float) -> list[Alert]:
-    moment = datetime.fromtimestamp(since, UTC)
-    records = instance.get_run_records(
-        dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=moment), limit=100
-    )
-    return [
-        Alert(
-            source=f"run {record.dagster_run.job_name}",
-            severity="ERROR",
-            message=f"failed for {record.dagster_run.tags.get('dagster/partition', 'no partition')}",
-            link=f"/runs/{record.dagster_run.run_id}",
-        )
-        for record in records
-    ]
-
-
-def _checks(instance: dg.DagsterInstance, checks: list[dg.AssetCheckKey], after: int, until: int) -> list[Alert]:
-    return [
-        Alert(
-            source=f"check {failed.title} for {failed.day or 'a range of days'}",
-            severity="ERROR",
-            message=failed.message,
-            link=f"/assets/{'/'.join(failed.check.asset_key.path)}?view=checks",
-        )
-        for failed in failed_checks(instance, checks, after, until)
-        if failed.severity == dg.AssetCheckSeverity.ERROR
-    ]
-
-
-def _ticks(instance: dg.DagsterInstance, since: float) -> list[Alert]:
-    """Failed ticks: Dagster itself never says when a sensor or a schedule fails."""
-    from dagster._core.scheduler.instigation import TickStatus
-
-    alerts = []
-    for state in instance.all_instigator_state():
-        ticks = instance.get_ticks(
-            state.instigator_origin_id, state.selector_id, after=since, statuses=[TickStatus.FAILURE], limit=5
-        )
-        alerts += [
-            Alert(
-                source=f"{state.instigator_type.value.lower()} {state.name}",
-                severity="ERROR",
-                message=tick.error.message.strip() if tick.error else "failed",
-                link=f"/locations/pipelines.definitions/sensors/{state.name}",
-            )
-            for tick in ticks
-        ]
-    return alerts

@@ -11,6 +11,7 @@ from assets import (
     batch_predictions,
     deployment,
     drift_report,
+    feature_catalogue,
     features,
     online_features,
     performance_report,
@@ -35,6 +36,7 @@ STAGES = (
     registered_version,
     deployment,
     batch_predictions,
+    feature_catalogue,
     drift_report,
     performance_report,
 )
@@ -61,4 +63,4 @@ def build_definitions(pipelines: Sequence[Pipeline], settings: Settings | None =
         # The work is small and in order; processes of their own would pay all imports once a step.
         executor=dg.in_process_executor,
     )
-    return dg.Definitions.merge(*stages, *automation, alerting.build(settings), shared)
+    return dg.Definitions.merge(*stages, *automation, alerting.build(pipelines, settings), shared)

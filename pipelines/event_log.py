@@ -23,18 +23,21 @@ _PAGE = 200
 
 
 @dataclass(frozen=True)
-class FailedCheck:
-    """One evaluation that failed.
+class Evaluation:
+    """One evaluation of a check.
 
     Parameters
     ----------
     record : number of the evaluation in the event log; grows with time.
+    at : seconds since the epoch.
     day : the partition, None for an evaluation of a whole range.
     """
 
     record: int
+    at: float
     check: dg.AssetCheckKey
     day: date | None
+    passed: bool
     severity: dg.AssetCheckSeverity
     message: str
     run_id: str
@@ -44,14 +47,21 @@ class FailedCheck:
         return f"{self.check.asset_key.to_user_string()}:{self.check.name}"
 
 
+def evaluations(
+    instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey], after: int, until: int | None = None
+) -> Iterator[Evaluation]:
+    """All evaluations of some checks, recorded after a record and up to another, oldest first."""
+    wanted = set(checks)
+    return (
+        found for found in _evaluations(instance, after) if found.check in wanted and found.record <= (until or inf)
+    )
+
+
 def failed_checks(
     instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey], after: int, until: int | None = None
-) -> list[FailedCheck]:
-    """All evaluations of some checks that failed, recorded after a record and up to another, oldest first."""
-    wanted = set(checks)
-    return [
-        failed for failed in _failures(instance, after) if failed.check in wanted and failed.record <= (until or inf)
-    ]
+) -> list[Evaluation]:
+    """Those that failed."""
+    return [found for found in evaluations(instance, checks, after, until) if not found.passed]
 
 
 def newest_record(instance: dg.DagsterInstance) -> int:
@@ -71,19 +81,19 @@ def _evaluations_after(record: int) -> dg.EventRecordsFilter:
     return dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=record)
 
 
-def _failures(instance: dg.DagsterInstance, after: int) -> Iterator[FailedCheck]:
+def _evaluations(instance: dg.DagsterInstance, after: int) -> Iterator[Evaluation]:
     storage = instance.event_log_storage
     while records := storage.get_event_records(_evaluations_after(after), limit=_PAGE, ascending=True):
         for record in records:
-            event = record.event_log_entry.get_dagster_event()
-            evaluation = event.asset_check_evaluation_data
-            if not evaluation.passed:
-                yield FailedCheck(
-                    record=record.storage_id,
-                    check=evaluation.asset_check_key,
-                    day=date.fromisoformat(evaluation.partition) if evaluation.partition else None,
-                    severity=evaluation.severity,
-                    message=evaluation.description or "",
-                    run_id=record.run_id,
-                )
+            found = record.event_log_entry.get_dagster_event().asset_check_evaluation_data
+            yield Evaluation(
+                record=record.storage_id,
+                at=record.timestamp,
+                check=found.asset_check_key,
+                day=date.fromisoformat(found.partition) if found.partition else None,
+                passed=found.passed,
+                severity=found.severity,
+                message=found.description or "",
+                run_id=record.run_id,
+            )
         after = records[-1].storage_id

@@ -153,7 +153,8 @@ def _clear(home: Path) -> None:
     """
     if (home / "lake").exists() and not (home / JOURNAL).exists():
         raise SystemExit(f"{home} holds the state of a pipeline; move it away, or set PERENNIAL_HOME to another folder")
-    for name in ("landing", "ingested", "lake", "feast", "mlflow", "dagster", "reports", "alerts.jsonl", JOURNAL):
+    files = ("alerts.jsonl", "heartbeat", JOURNAL)
+    for name in ("landing", "ingested", "lake", "feast", "mlflow", "dagster", "reports", *files):
         path = home / name
         if path.is_dir():
             shutil.rmtree(path)

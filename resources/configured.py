@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from resources.alerts import Alerts
+from resources.alerts import alerts
 from resources.feature_store import FeatureStore
 from resources.lake import Lake
 from resources.landing import Landing
@@ -35,16 +35,6 @@ class LandingResource(dg.ConfigurableResource[Landing]):
         return Landing(Path(self.root), Path(self.notes))
 
 
-class FeatureStoreResource(dg.ConfigurableResource[FeatureStore]):
-    """Feast, over the lake."""
-
-    home: str
-    lake: str
-
-    def create_resource(self, context: dg.InitResourceContext) -> FeatureStore:  # noqa: ARG002
-        return _feature_store(self.home, self.lake)
-
-
 class RegistryResource(dg.ConfigurableResource[Registry]):
     """MLflow: runs, model versions and what serves."""
 
@@ -64,15 +54,6 @@ class LedgerResource(dg.ConfigurableResource[Ledger]):
         return Ledger(Lake(self.lake))
 
 
-class AlertsResource(dg.ConfigurableResource[Alerts]):
-    """Where alerts go."""
-
-    path: str
-
-    def create_resource(self, context: dg.InitResourceContext) -> Alerts:  # noqa: ARG002
-        return Alerts(Path(self.path))
-
-
 class ReportsResource(dg.ConfigurableResource[Path]):
     """The folder for reports that people open in a browser."""
 
@@ -82,16 +63,19 @@ class ReportsResource(dg.ConfigurableResource[Path]):
         return Path(self.path)
 
 
-def resources(settings: Settings) -> dict[str, dg.ConfigurableResource]:
+def resources(settings: Settings) -> dict[str, dg.ConfigurableResource | dg.ResourceDefinition]:
     """All resources of the project as the settings say."""
     lake = settings.lake_uri or str(settings.lake)
     return {
         "lake": LakeResource(root=lake),
         "landing": LandingResource(root=str(settings.landing), notes=str(settings.root / "ingested")),
-        "feature_store": FeatureStoreResource(home=str(settings.root), lake=lake),
+        # Not configurable ones: the UI shows the configuration, and their addresses may hold secrets.
+        "feature_store": dg.ResourceDefinition.hardcoded_resource(
+            plain_feature_store(settings), "Feast over the lake, and the online store."
+        ),
         "registry": RegistryResource(tracking_uri=settings.tracking_uri, artifacts=str(settings.root / "mlflow")),
         "ledger": LedgerResource(lake=lake),
-        "alerts": AlertsResource(path=str(settings.alerts_path)),
+        "alerts": dg.ResourceDefinition.hardcoded_resource(alerts(settings), "Where alerts go."),
         "reports": ReportsResource(path=str(settings.reports)),
     }
 
@@ -102,10 +86,15 @@ def plain_clients(settings: Settings) -> tuple[Registry, Ledger]:
     return _registry(settings.tracking_uri, str(settings.root / "mlflow")), Ledger(Lake(lake))
 
 
+def plain_feature_store(settings: Settings) -> FeatureStore:
+    """The feature store for programs that run outside Dagster."""
+    return _feature_store(str(settings.root), settings.lake_uri or str(settings.lake), settings.online_uri or "")
+
+
 # Feast's registry and MLflow's engine take seconds to open: a process opens each once, not once a run.
 @cache
-def _feature_store(home: str, lake: str) -> FeatureStore:
-    return FeatureStore(Path(home), Lake(lake))
+def _feature_store(home: str, lake: str, online_uri: str) -> FeatureStore:
+    return FeatureStore(Path(home), Lake(lake), online_uri)
 
 
 @cache

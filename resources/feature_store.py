@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feature_repo.objects import feast_objects, view_name, view_table
+from lifecycle.definitions import service_name
 from lifecycle.derived import derive
 from lifecycle.features import View
 from lifecycle.pipeline import Pipeline
 from lifecycle.spine import PREDICTION_TIME
 from resources.lake import Lake
+from resources.online import OnlineAnswers, OnlineReader
+from resources.online_writing import OnlineWriter, latest
 
 if TYPE_CHECKING:
     import polars as pl
     from feast import FeatureStore as Feast
+    from feast.repo_config import RepoConfig
+
+    from feature_repo.online_backend import OnlineBackend
+    from resources.pushed import PushReport
 
 REPOSITORY = Path(__file__).parent.parent / "feature_repo"
 
@@ -33,11 +38,14 @@ class FeatureStore:
     Parameters
     ----------
     home : folder of all state; registry and online store of the default configuration live below it.
+    online_uri : where online rows are kept, as ``feature_repo.online_backend.open_backend`` takes it.
     """
 
     home: Path
     lake: Lake
-    _applied: set[str] = field(default_factory=set, compare=False)
+    online_uri: str | None = None
+    _applied: dict[str, Pipeline] = field(default_factory=dict, compare=False)
+    _readers: dict[str, OnlineReader] = field(default_factory=dict, compare=False)
 
     def retrieve(
         self, pipeline: Pipeline, spine: pl.DataFrame, versions: Mapping[str, int] | None = None
@@ -79,10 +87,10 @@ class FeatureStore:
         return derive(pipeline.derived, pl.concat([rows, stored], how="horizontal"))
 
     def _stored(self, pipeline: Pipeline, rows: pl.DataFrame) -> pl.DataFrame:
-        """The stored inputs of the model, in their order."""
+        """The stored features, in their order."""
         import polars as pl
 
-        service = self._feast(pipeline).get_feature_service(pipeline.feature_service)
+        service = self._feast(pipeline).get_feature_service(service_name(pipeline, pipeline.features))
         keys = dict.fromkeys(key for view in pipeline.views for key in view.keys)
         found = self._as_of(pipeline, rows.select(*keys, PREDICTION_TIME), service)
         return found.select(pl.col(feature.name).cast(_TYPES()[feature.type]) for feature in pipeline.stored_features)
@@ -111,48 +119,94 @@ class FeatureStore:
         """Brings the online store up to ``until`` and returns the moment it then stands at.
 
         Days built again or out of order never set it back: everything since the earlier of ``after`` and where it
-        stood is read again, up to the later of ``until`` and where it stood. The first time, all history is read.
+        stood is read again, up to the later of ``until`` and where it stood. All history is read the first time, and
+        when the store was emptied or a view declared anew. Rows count from when they could first be had, so a fact
+        that came late is in, too.
         """
-        feast = self._feast(pipeline)
-        stands = self.online_through(pipeline)
-        beginning = pipeline.calendar.open(pipeline.first_day)
-        start, end = min(after, stands or beginning), max(until, stands or until)
-        with redirect_stdout(io.StringIO()):  # Feast prints its progress
-            feast.materialize(start, end, [view_name(pipeline, view) for view in pipeline.views])
+        writer = self._writer(pipeline)
+        stands = writer.through()
+        start, end = None if stands is None else min(after, stands), max(until, stands or until)
+        for view in pipeline.views:
+            writer.write(view, self._latest_between(pipeline, view, start, end))
+        writer.mark(end)
+        self._tell_registry(pipeline, start or pipeline.calendar.open(pipeline.first_day), end)
         return end
 
     def online_through(self, pipeline: Pipeline) -> datetime | None:
-        """The moment up to which all views are in the online store; None before the first refresh."""
-        views = [self._feast(pipeline).get_feature_view(view_name(pipeline, view)) for view in pipeline.views]
-        stands = [view.most_recent_end_time for view in views]
-        known = [moment for moment in stands if moment is not None]
-        return min(known) if len(known) == len(stands) else None
+        """The moment up to which all views are in the online store; None where it does not have them all."""
+        return self._writer(pipeline).through()
 
-    def online(self, pipeline: Pipeline, entities: Sequence[Mapping[str, str | None]]) -> dict[str, list[object]]:
-        """The current values for some entities, by feature name, from the online store."""
+    def push(self, pipeline: Pipeline, table: str, rows: pl.DataFrame, now: datetime | None = None) -> PushReport:
+        """Brings facts that just happened online, between nightly runs; see ``resources.pushed.push``."""
+        from resources.pushed import push
+
+        return push(pipeline, table, rows, now or datetime.now(UTC), self.lake, self._writer(pipeline))
+
+    def online(
+        self, pipeline: Pipeline, requests: Sequence[Mapping[str, object]], as_of: datetime | None = None
+    ) -> OnlineAnswers:
+        """The features of requests from the online store, with age and state; see ``OnlineReader.answer``."""
+        return self.online_reader(pipeline).answer(requests, as_of)
+
+    def online_reader(self, pipeline: Pipeline) -> OnlineReader:
+        """What reads a pipeline's views online; made once a process."""
+        if pipeline.name not in self._readers:
+            self._readers[pipeline.name] = OnlineReader(pipeline, self._backend, self._config.project)
+        return self._readers[pipeline.name]
+
+    def _writer(self, pipeline: Pipeline) -> OnlineWriter:
+        return OnlineWriter(pipeline, self._backend, self._config.project)
+
+    def _latest_between(self, pipeline: Pipeline, view: View, start: datetime | None, end: datetime) -> pl.DataFrame:
+        """The latest row of every entity that could first be had after ``start`` and by ``end``."""
+        import polars as pl
+
+        rows = self.lake.scan(view_table(pipeline, view)).filter(
+            pl.col("day") <= pipeline.calendar.day_of(end), pl.col("created") <= end
+        )
+        if start is not None:
+            rows = rows.filter(pl.col("day") >= pipeline.calendar.day_of(start), pl.col("created") > start)
+        return latest(view, rows.collect())
+
+    def _tell_registry(self, pipeline: Pipeline, start: datetime, end: datetime) -> None:
+        """Lets Feast's registry, and who looks into it, know what is online."""
         feast = self._feast(pipeline)
-        service = feast.get_feature_service(pipeline.feature_service)
-        rows = [dict(entity) for entity in entities]
-        answer: dict[str, list[object]] = feast.get_online_features(service, rows).to_dict()
-        return answer
+        for view in pipeline.views:
+            known = feast.get_feature_view(view_name(pipeline, view))
+            feast.registry.apply_materialization(known, feast.project, start, end)
 
     def _feast(self, pipeline: Pipeline) -> Feast:
-        """Feast's store with the pipeline's objects applied, once a process."""
-        if pipeline.name not in self._applied:
-            entities, views, service = feast_objects(pipeline, self.lake.path)
-            self._store.apply([*entities, *views, service])
-            self._applied.add(pipeline.name)
+        """Feast's store with the pipeline's objects applied, once a process and declaration.
+
+        Nothing is taken away: models are pinned to the services of earlier declarations.
+        """
+        if self._applied.get(pipeline.name) is not pipeline:
+            entities, views, services = feast_objects(pipeline, self.lake.path)
+            self._store.apply([*entities, *views, *services])
+            self._applied[pipeline.name] = pipeline
         return self._store
+
+    @property
+    def _backend(self) -> OnlineBackend:
+        block: Any = self._config.online_store
+        backend: OnlineBackend = block.connect()
+        return backend
 
     @cached_property
     def _store(self) -> Feast:
-        import yaml
         from feast import FeatureStore as Feast
+
+        (self.home / "feast").mkdir(parents=True, exist_ok=True)
+        return Feast(config=self._config)
+
+    @cached_property
+    def _config(self) -> RepoConfig:
+        import yaml
         from feast.repo_config import RepoConfig
 
         text = (REPOSITORY / "feature_store.yaml").read_text().replace("${PERENNIAL_HOME}", str(self.home))
-        (self.home / "feast").mkdir(parents=True, exist_ok=True)
-        return Feast(config=RepoConfig(**yaml.safe_load(os.path.expandvars(text)), repo_path=REPOSITORY))
+        text = text.replace("${PERENNIAL_ONLINE_URI}", self.online_uri or "")
+        return RepoConfig(**yaml.safe_load(os.path.expandvars(text)), repo_path=REPOSITORY)
 
 
 def _TYPES() -> dict[str, pl.DataType]:  # noqa: N802

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -81,6 +81,12 @@ class Lake:
             storage_options=self._options,
         )
         return self._finish(self._open(table))
+
+    def drop_days(self, table: str, days: Iterable[date], version: int) -> int:
+        """Removes days as they were at a version and returns the new one; rows appended since then stay."""
+        opened = self._open(table, version)
+        opened.delete(" OR ".join(f"day = '{day}'" for day in sorted(days)))
+        return self._finish(opened)
 
     def scan(self, table: str, version: int | None = None) -> pl.LazyFrame:
         """A table as a lazy frame, at a version when one is named.
@@ -158,6 +164,23 @@ class Lake:
         for day, rows in zip(*columns, strict=True):
             counts[day] = counts.get(day, 0) + int(rows or 0)
         return counts
+
+    def newest(self, table: str, column: str, until: date) -> datetime | None:
+        """The latest moment in a column over all days up to ``until``, from the table's log alone.
+
+        None where there are no rows, or where the log keeps no statistics of the column.
+        """
+        import pyarrow as pa
+
+        try:
+            actions = pa.table(self._open(table).get_add_actions(flatten=True))
+        except FileNotFoundError:
+            return None
+        if f"max.{column}" not in actions.column_names:
+            return None
+        pairs = zip(*(actions.column(name).to_pylist() for name in ("partition.day", f"max.{column}")), strict=True)
+        moments = [moment for day, moment in pairs if moment is not None and date.fromisoformat(str(day)) <= until]
+        return max(moments, default=None)
 
     @property
     def _options(self) -> dict[str, str] | None:

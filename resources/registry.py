@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-MODEL, REFERENCE = "model", "reference.json"
+MODEL, REFERENCE, DEFINITIONS = "model", "reference.json", "features.json"
+MOST_VERSIONS = 100  # that a listing tells of: the newest
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Version:
     ----------
     day : business day as of whose close it was trained.
     trained_through : last business day whose events it has learnt from.
+    feature_service : the service in Feast's registry that it is pinned to.
     features : inputs of the model, in the order it takes them.
+    fingerprints : what each of them was when it was trained (``lifecycle.definitions``); empty where nothing was kept.
     threshold : score from which a row is acted on; None in regression.
     """
 
@@ -46,6 +49,12 @@ class Version:
     features: tuple[str, ...]
     threshold: float | None
     tags: Mapping[str, str]
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def importances(self) -> dict[str, float]:
+        """Growth of its loss when a feature is shuffled, by feature."""
+        return dict(json.loads(self.tags.get("importances", "{}")))
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,29 @@ class Registry:
     def challenger(self, name: str) -> Version | None:
         return self._by_alias(name, CHALLENGER)
 
+    def withdraw(self, version: Version) -> None:
+        """Lets a version be challenger no longer, if it is; it stays registered."""
+        challenger = self.challenger(version.name)
+        if challenger is not None and challenger.number == version.number:
+            self._client.delete_registered_model_alias(version.name, CHALLENGER)
+
+    def live(self, name: str) -> dict[str, Version]:
+        """The versions that serve or want to, by alias: the champion first; empty before the first one."""
+        if self._is_new:
+            return {}
+        # Asking for the model instead would read all its versions.
+        found = {alias: self._by_alias(name, alias) for alias in (CHAMPION, CHALLENGER)}
+        return {alias: version for alias, version in found.items() if version is not None}
+
+    def versions(self, name: str) -> list[Version]:
+        """The registered versions, the newest first."""
+        if self._is_new:
+            return []
+        found = self._client.search_model_versions(
+            f"name='{name}'", max_results=MOST_VERSIONS, order_by=["version_number DESC"]
+        )
+        return [_version(version) for version in found]
+
     def version(self, name: str, number: int) -> Version:
         return _version(self._client.get_model_version(name, str(number)))
 
@@ -172,6 +204,10 @@ class Registry:
         """A JSON document that a training run left."""
         return json.loads(self._text(run_id, name))
 
+    def definitions(self, version: Version) -> Mapping[str, Any]:
+        """What ``lifecycle.definitions.record`` told of a version's features; empty where nothing was kept."""
+        return dict(self.document(version.run_id, DEFINITIONS)) if version.fingerprints else {}
+
     def plot(self, run_id: str, name: str) -> bytes:
         return Path(self._download(run_id, f"plots/{name}")).read_bytes()
 
@@ -200,18 +236,33 @@ class Registry:
         mlflow.set_experiment(name)
         return mlflow.start_run(run_name=title)
 
+    @property
+    def _is_new(self) -> bool:
+        """Whether nothing was ever registered: to find that out, no database need be made."""
+        return self._file is not None and not self._file.exists()
+
+    @property
+    def _file(self) -> Path | None:
+        scheme = "sqlite:///"
+        return Path(self.tracking_uri.removeprefix(scheme)) if self.tracking_uri.startswith(scheme) else None
+
     @cached_property
     def _client(self) -> MlflowClient:
         import mlflow
 
-        if self.tracking_uri.startswith("sqlite:///"):
-            Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        if self._file is not None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(self.tracking_uri)
         return mlflow.MlflowClient(self.tracking_uri)
 
 
 def version_tags(
-    day: date, trained_through: date, feature_service: str, features: list[str], threshold: float | None
+    day: date,
+    trained_through: date,
+    feature_service: str,
+    features: list[str],
+    threshold: float | None,
+    fingerprints: Mapping[str, str],
 ) -> dict[str, str]:
     """The tags in which a version carries what moves with it."""
     return {
@@ -219,6 +270,7 @@ def version_tags(
         "trained_through": str(trained_through),
         "feature_service": feature_service,
         "features": json.dumps(features),
+        "feature_fingerprints": json.dumps(dict(fingerprints), separators=(",", ":")),
         "threshold": "" if threshold is None else repr(threshold),
     }
 
@@ -235,4 +287,5 @@ def _version(found: MlflowVersion) -> Version:
         features=tuple(json.loads(tags["features"])),
         threshold=float(tags["threshold"]) if tags["threshold"] else None,
         tags=tags,
+        fingerprints=json.loads(tags.get("feature_fingerprints", "{}")),
     )

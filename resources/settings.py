@@ -6,7 +6,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 QUIET_ENVIRONMENT = {
@@ -40,7 +40,19 @@ class Settings(BaseSettings):
     home: Path = Field(Path("var"), description="Folder of all state: landing, lake, stores, logs.")
     lake_uri: str = Field("", description="Root of the Delta lake; default <home>/lake.")
     mlflow_uri: str = Field("", description="MLflow tracking URI; default SQLite in <home>/mlflow.")
+    online_uri: str | None = Field(
+        None,
+        description="Where online rows are kept: sqlite:///absolute/path.db or redis://host:port/db; "
+        "default SQLite in <home>/feast/online.db.",
+    )
     alert_log: Path | None = Field(None, description="File that alerts are appended to; default <home>/alerts.jsonl.")
+    alert_urls: SecretStr = Field(
+        SecretStr(""),
+        description="Comma-separated Apprise addresses that alerts also go to, such as json://host/hook, mailto://…, "
+        "slack://…; never shown, as they may hold passwords and tokens.",
+    )
+    alert_repeat_hours: float = Field(24, gt=0, description="Hours a problem lasts before people are told of it again.")
+    ui_url: str = Field("http://localhost:3000", description="Address of Dagster's UI, with which alerts' links begin.")
     pipelines: str = Field(
         "pipelines.flight_delays", description="Comma-separated modules that each declare one PIPELINE."
     )
@@ -68,6 +80,10 @@ class Settings(BaseSettings):
     @property
     def alerts_path(self) -> Path:
         return self.alert_log or self.root / "alerts.jsonl"
+
+    @property
+    def heartbeat(self) -> Path:
+        return self.root / "heartbeat"
 
 
 def quiet_environment() -> None:

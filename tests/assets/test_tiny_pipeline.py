@@ -88,6 +88,7 @@ def test_every_stage_has_been_through(life: Life) -> None:
         "raw",
         "validated",
         "features",
+        "feature_catalogue",
         "online_features",
         "training_set",
         "trained_model",

@@ -441,6 +441,51 @@ def test_a_column_that_the_source_lacks_is_named(tmp_path: Path) -> None:
         trips(store, ("a", NOON))
 
 
+def rewrite(path: Path, frame: pl.DataFrame) -> None:
+    write_deltalake(str(path), frame.to_arrow(), mode="overwrite", schema_mode="overwrite")
+
+
+def test_a_feature_that_changed_its_kind_is_named_and_one_number_may_stand_for_another(tmp_path: Path) -> None:
+    rows = stats([("a", NOON, NOON, 1)])
+    store = driver_store(tmp_path, rows.rows())
+
+    for kind, found in ((pl.String, "texts"), (pl.Boolean, "booleans"), (pl.Datetime("us"), "timestamps")):
+        rewrite(tmp_path / "stats", rows.with_columns(pl.col("trips").cast(kind)))
+        with pytest.raises(ValueError, match=rf"'stats': {tmp_path}/stats .*'trips' holds {found}, declared is INT64"):
+            trips(store, ("a", NOON))
+    rewrite(tmp_path / "stats", rows.with_columns(pl.col("trips").cast(pl.Float64)))
+    assert trips(store, ("a", NOON)) == [1.0]
+
+
+def test_a_key_or_a_timestamp_that_changed_its_type_is_named(tmp_path: Path) -> None:
+    rows = stats([("a", NOON, NOON, 1)])
+    store = driver_store(tmp_path, rows.rows())
+
+    rewrite(tmp_path / "stats", rows.with_columns(driver=pl.lit(1)))
+    with pytest.raises(ValueError, match="view 'stats': join key 'driver' is Int32 in the source and String"):
+        trips(store, ("a", NOON))
+    rewrite(tmp_path / "stats", rows.with_columns(pl.col("event_timestamp").cast(pl.String)))
+    with pytest.raises(ValueError, match=rf"'event_timestamp' of {tmp_path}/stats is String, not a timestamp"):
+        trips(store, ("a", NOON))
+
+
+def test_one_corrupt_file_among_good_ones_is_no_file_without_rows(tmp_path: Path) -> None:
+    store = driver_store(tmp_path, [("a", NOON, NOON, 1)])
+    delta(tmp_path / "stats", stats([("b", NOON, NOON, 2)]))
+    assert trips(store, ("a", NOON), ("b", NOON)) == [1, 2]
+    file = sorted((tmp_path / "stats").glob("*.parquet"))[0]
+    file.write_bytes(file.read_bytes()[:-20] + bytes(20))
+
+    with pytest.raises(RuntimeError, match=rf"view 'stats': cannot read {tmp_path}/stats"):
+        trips(store, ("a", NOON), ("b", NOON))
+
+
+def test_the_same_rows_twice_in_a_source_give_one_row_each(tmp_path: Path) -> None:
+    store = driver_store(tmp_path, [("a", NOON, NOON, 1), ("a", NOON, NOON, 1), ("b", NOON, NOON, 2)])
+
+    assert trips(store, ("a", NOON), ("a", NOON), ("b", NOON)) == [1, 1, 2]
+
+
 def test_corrupt_files_are_named_with_their_view(tmp_path: Path) -> None:
     store = driver_store(tmp_path, [("a", NOON, NOON, 1)])
     file = next((tmp_path / "stats").glob("*.parquet"))

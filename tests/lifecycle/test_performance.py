@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import brier_score_loss, log_loss, precision_score, r2_score, recall_score, roc_auc_score
 
 from lifecycle.features import Feature
-from lifecycle.performance import PerformanceReport, clustered_standard_error, ranking, realised
+from lifecycle.performance import PerformanceReport, clustered_standard_error, profit_curve, ranking, realised
 from lifecycle.pipeline import CostMatrix, MonitorRule
 from lifecycle.reference import Reference, profile
 
@@ -187,3 +187,56 @@ def test_the_standard_error_counts_days_not_rows() -> None:
     influence = (means - means.mean()) / means.size
     assert clustered_standard_error(influence, days) == pytest.approx(means[::100].std(ddof=1) / np.sqrt(10))
     assert clustered_standard_error(influence, np.zeros(1000)) is None
+
+
+def test_every_metric_has_an_interval_that_holds_it_and_counts_days() -> None:
+    report = judge(make_forecasts(days=14))
+    for name in ("auc", "log_loss", "brier", "brier_skill", "calibration_gap", "precision", "recall"):
+        low, high = report.intervals[name]
+        value = report.metrics[name]
+        assert value is not None
+        assert low < value < high
+    assert json.loads(json.dumps(report.to_dict()))["intervals"]["auc"] == list(report.intervals["auc"])
+    assert judge(make_forecasts(days=1)).intervals == {}
+    assert judge(make_forecasts().clear()).intervals == {}
+    regression = realised(make_forecasts().with_columns(pl.col("score") * 3), RULE, None, "regression")
+    assert {"mae", "rmse", "r2", "bias"} <= set(regression.intervals)
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    hits = 0
+    for seed in range(40):
+        low, high = judge(make_forecasts(seed)).intervals["calibration_gap"]
+        hits += low <= 0 <= high
+    assert hits >= 33  # of 40 at 95 %, with days that are few
+
+
+def test_the_return_on_investment_is_gain_per_unit_spent_on_actions() -> None:
+    forecasts = pl.DataFrame({"score": [0.9, 0.9, 0.1, 0.1], "label": [1, 0, 1, 0], "day": [FIRST] * 4})
+    metrics = realised(forecasts, RULE, None, "classification", 0.5, COSTS).metrics
+    assert metrics["return_on_investment"] == (60 - 20 - 100 + 200) / (2 * 20)
+    idle = realised(forecasts, RULE, None, "classification", 0.95, COSTS).metrics
+    assert idle["return_on_investment"] is None
+
+
+def test_the_profit_curve_goes_from_acting_on_none_to_acting_on_all() -> None:
+    forecasts = make_forecasts()
+    scores, labels = forecasts["score"].to_numpy(), forecasts["label"].to_numpy()
+    curve = profit_curve(scores, labels, COSTS, points=21)
+    assert curve["acted_share"][0] == 0
+    assert curve["acted_share"][-1] == 1
+    assert curve["acted_share"].is_sorted()
+    whole = judge(forecasts).metrics
+    assert curve["value_per_1000"][0] == pytest.approx(whole["value_acting_on_none_per_1000"])
+    assert curve["value_per_1000"][-1] == pytest.approx(whole["value_acting_on_all_per_1000"])
+    row = curve.row(10, named=True)
+    again = realised(forecasts, RULE, None, "classification", row["threshold"], COSTS).metrics
+    assert all(row[name] == pytest.approx(again[name]) for name in row if name != "threshold")
+
+
+def test_profit_curves_of_nothing_and_of_constant_scores() -> None:
+    assert profit_curve(np.array([np.nan]), np.array([1.0]), COSTS).is_empty()
+    constant = profit_curve(np.full(10, 0.3), np.r_[np.zeros(7), np.ones(3)], COSTS)
+    assert constant["acted_share"].to_list() == [0, 1]
+    with pytest.raises(ValueError, match="at least two"):
+        profit_curve(np.zeros(2), np.zeros(2), COSTS, points=1)

@@ -25,7 +25,7 @@ def _frame(table: str, first: date, last: date) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def announced() -> pl.DataFrame:
-    return _frame("slots", *days_announced(FIRST, LAST))
+    return _frame("slots", *days_announced(FIRST, LAST)).with_columns(pl.col("published_at").alias("available_at"))
 
 
 def test_every_event_is_asked_about_once_at_every_moment(announced: pl.DataFrame) -> None:
@@ -61,6 +61,19 @@ def test_an_event_asked_about_alone_is_told_the_same_to_the_last_digit(announced
 def test_an_event_announced_twice_counts_once(announced: pl.DataFrame) -> None:
     twice = pl.concat([announced, announced])
     assert build_spine(TINY, twice, FIRST, LAST).equals(build_spine(TINY, announced, FIRST, LAST))
+
+
+def test_an_event_announced_late_is_asked_about_at_the_moments_that_were_left(announced: pl.DataFrame) -> None:
+    slot = "market-2024-03-30-12"
+    opens = CALENDAR.open(date(2024, 3, 30))
+    late = announced.with_columns(
+        pl.when(pl.col("slot_id") == slot)
+        .then(opens + timedelta(hours=1))
+        .otherwise("available_at")
+        .alias("available_at")
+    )
+    asked = build_spine(TINY, late, FIRST, LAST).filter(pl.col("slot_id") == slot)
+    assert asked["moment"].to_list() == ["online"]
 
 
 def test_a_label_counts_once_and_only_when_it_is_known() -> None:

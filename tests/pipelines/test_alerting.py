@@ -1,61 +1,222 @@
-"""Whatever fails is heard of once: runs, checks, and the sensors and schedules themselves."""
+"""Whatever fails is heard of once, and so is its end: runs, checks, ticks, retrainings, rules of thumb."""
 
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 
-from pipelines.driver import Driver
+from assets.drift_report import drift_table
+from assets.performance_report import performance_table
+from pipelines.alert_sources import of_rules, of_ticks
+from pipelines.driver import FIRST_MODEL_SENSOR, Driver
+from pipelines.event_log import Evaluation
+from resources.alerts import Alert, Alerts, Resolved, alerts
+from resources.configured import plain_clients
 from resources.settings import Settings
-from tests.tiny import FIRST_DAY, TINY, write_day, write_rows
+from tests.loopback import Webhook, webhook
+from tests.tiny import FIRST_DAY, TINY, check_key, day_rows, write_day, write_rows
+
+SENSOR = "alert_on_failures"
+Line = dict[str, Any]
 
 
 @pytest.fixture
-def driver(tmp_path: Path) -> Driver:
-    return Driver(TINY, Settings(home=tmp_path))
+def hook() -> Iterator[Webhook]:
+    with webhook() as server:
+        yield server
 
 
-def tick(driver: Driver, cursor: str | None) -> tuple[list[dict[str, str]], str | None]:
-    """Evaluates the alert sensor; returns all alerts sent so far and the new cursor."""
+@pytest.fixture
+def driver(tmp_path: Path, hook: Webhook) -> Driver:
+    return Driver(TINY, Settings(home=tmp_path, alert_urls=f"json://127.0.0.1:{hook.port}"))  # type: ignore[arg-type]
+
+
+def tick(driver: Driver) -> list[Line]:
+    """Evaluates the sensor as the daemon would, and returns what people were told."""
+    sender: Alerts = alerts(driver.settings)
+    before = len(sender.lines())
     context = dg.build_sensor_context(
         instance=driver.instance,
-        cursor=cursor,
+        cursor=driver.cursors.get(SENSOR),
         repository_def=driver.definitions.get_repository_def(),
-        sensor_name="alert_on_failures",
+        sensor_name=SENSOR,
         resources=dict(driver.definitions.resources or {}),
     )
     with context:
-        done = driver.definitions.resolve_sensor_def("alert_on_failures").evaluate_tick(context)
-    from resources.alerts import Alerts
+        done = driver.definitions.resolve_sensor_def(SENSOR).evaluate_tick(context)
+    driver.cursors[SENSOR] = done.cursor
+    return [line for line in sender.lines()[before:] if line.get("sent")]
 
-    return Alerts(driver.settings.alerts_path).sent(), done.cursor
+
+def test_a_night_that_fails_is_heard_of_once_and_so_is_the_one_that_mends_it(driver: Driver, hook: Webhook) -> None:
+    landing = driver.settings.landing
+    write_day(landing, FIRST_DAY)
+    write_rows(landing, "slots", f"{FIRST_DAY}.csv", [{"slot": "a", "cafe": "harbour"}])
+    assert tick(driver) == []
+    assert driver.settings.heartbeat.exists()
+
+    assert [run.success for run in driver.nights()] == [False]
+    told = {line["source"]: line for line in tick(driver)}
+    run, check = told[f"run {TINY.name}__nightly"], told[f"check {TINY.name}/validated/slots:contract"]
+    assert (run["severity"], run["about"]) == ("ERROR", str(FIRST_DAY))
+    assert run["link"].startswith("http://localhost:3000/runs/")
+    assert f"{FIRST_DAY}.csv: column" in check["message"]
+    assert "'slot_id'" in check["message"]
+    assert check["link"] == (
+        f"http://localhost:3000/assets/{TINY.name}/validated/slots?view=checks&checkDetail=contract"
+    )
+    assert len(hook.messages) == len(told)
+    assert tick(driver) == [], "seen"
+
+    driver.cursors.pop(SENSOR)
+    assert tick(driver) == [], "nor when the sensor's memory is lost"
+
+    write_rows(landing, "slots", f"{FIRST_DAY}.csv", day_rows(FIRST_DAY)["slots"])
+    assert [run.success for run in driver.nights()] == [True]
+    over = tick(driver)
+    assert {line["source"] for line in over if line["kind"] == "resolved"} >= {run["source"], check["source"]}
+    assert f"[RESOLVED] {run['source']} ({FIRST_DAY})" in hook.titles
+    assert tick(driver) == []
 
 
-def test_a_night_that_fails_is_heard_of_once_with_its_reason(driver: Driver) -> None:
-    write_day(driver.settings.landing, FIRST_DAY)
-    write_rows(driver.settings.landing, "slots", f"{FIRST_DAY}.csv", [{"slot": "a", "cafe": "harbour"}])
-    _, cursor = tick(driver, None)
+@pytest.mark.slow
+def test_a_retraining_is_news_and_its_promotion_ends_what_asked_for_it(driver: Driver) -> None:
+    day = FIRST_DAY + timedelta(days=24)
+    for n in range(25):
+        write_day(driver.settings.landing, FIRST_DAY + timedelta(days=n))
+    assert driver.build_history(FIRST_DAY, day).success
+    assert driver.night(day).success
 
-    ran = list(driver.nights())
-    assert [run.success for run in ran] == [False]
+    (missing,) = [line for line in tick(driver) if line["kind"] == "alert"]
+    assert missing["source"] == f"check {TINY.name}/batch_predictions:has_champion"
 
-    alerts, cursor = tick(driver, cursor)
-    runs = [alert for alert in alerts if alert["source"] == f"run {TINY.name}__nightly"]
-    checks = [alert for alert in alerts if "validated/slots:contract" in alert["source"]]
-    assert len(runs) == 1
-    assert str(FIRST_DAY) in runs[0]["message"]
-    assert runs[0]["link"].startswith("/runs/")
-    assert len(checks) == 1
-    assert f"{FIRST_DAY}.csv: column" in checks[0]["message"]
-    assert "'slot_id'" in checks[0]["message"]
+    (request,) = driver.tick(FIRST_MODEL_SENSOR)
+    assert driver.run(request).success
+    lines = {(line["kind"], line["about"].split(" ")[0]): line for line in tick(driver)}
+    asked, decided, ended = lines["alert", "run"], lines["alert", "version"], lines["resolved", ""]
+    assert (asked["severity"], decided["severity"]) == ("INFO", "INFO")
+    assert f"started as of {day}, asked for by train_first_model: batch_predictions:has_champion" in asked["message"]
+    assert decided["about"] == "version 1"
+    assert decided["message"].startswith(f"promoted as of {day}: ")
+    assert decided["link"] == f"http://localhost:3000/assets/{TINY.name}/deployment?partition={day}"
+    assert ended["source"] == missing["source"]
+    assert ended["message"] == f"version 1 of {TINY.name} was promoted"
+    assert tick(driver) == []
 
-    again, _ = tick(driver, cursor)
-    assert again == alerts
+
+def test_what_was_decided_is_told_whichever_way_it_went(driver: Driver) -> None:
+    driver.ledger.record(TINY.name, FIRST_DAY, "gate", "a person", "not better", 4, 3, {"promote": False})
+    driver.ledger.record(TINY.name, FIRST_DAY, "rollback", "ann", "complaints", 2, 3)
+
+    refused, back = tick(driver)
+    assert (refused["source"], refused["about"]) == (f"retraining {TINY.name}", "version 4")
+    assert refused["message"] == f"refused as of {FIRST_DAY}, the champion stays: not better"
+    assert (back["source"], back["message"]) == (
+        f"rollback {TINY.name}",
+        "serves again instead of version 3, by ann: complaints",
+    )
+    assert tick(driver) == []
+
+
+def test_a_retraining_that_fails_is_told_with_what_asked_for_it(driver: Driver) -> None:
+    tags = {"perennial/cause": "no_drift: predictions drifted", "perennial/decided_by": "retrain_on_failed_checks"}
+    assert not driver.retrain(FIRST_DAY, tags).success
+
+    (failed,) = [line for line in tick(driver) if line["severity"] == "ERROR" and line["source"].startswith("run")]
+    assert failed["source"] == f"run {TINY.name}__retrain"
+    assert failed["message"] == (
+        f"failed for {FIRST_DAY}; asked for by retrain_on_failed_checks: no_drift: predictions drifted"
+    )
+
+
+def test_a_schedule_whose_tick_fails_is_heard_of_until_one_does_not(driver: Driver) -> None:
+    from dagster._core.definitions.run_request import InstigatorType
+    from dagster._core.remote_origin import (
+        InProcessCodeLocationOrigin,
+        RemoteInstigatorOrigin,
+        RemoteRepositoryOrigin,
+    )
+    from dagster._core.scheduler.instigation import (
+        InstigatorState,
+        InstigatorStatus,
+        ScheduleInstigatorData,
+        TickData,
+        TickStatus,
+    )
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+    from dagster._utils.error import SerializableErrorInfo
+
+    location = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="pipelines.definitions"))
+    origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), "nightly")
+    data = ScheduleInstigatorData("0 3 * * *", start_timestamp=0.0)
+    state = InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.RUNNING, data)
+    driver.instance.add_instigator_state(state)
+    now = datetime.now(UTC).timestamp()
+
+    def ticked(seconds: float, status: TickStatus, error: SerializableErrorInfo | None = None) -> None:
+        driver.instance.create_tick(
+            TickData(
+                state.instigator_origin_id,
+                "nightly",
+                InstigatorType.SCHEDULE,
+                status,
+                now + seconds,
+                selector_id=state.selector_id,
+                error=error,
+            )
+        )
+
+    ticked(-20, TickStatus.FAILURE, SerializableErrorInfo("the disk is full\n", [], "OSError"))
+    (failed,) = [line for line in tick(driver) if line["kind"] == "alert"]
+    assert (failed["source"], failed["message"]) == ("schedule nightly", "the disk is full")
+    assert failed["link"] == "http://localhost:3000/locations/pipelines.definitions/schedules/nightly"
+
+    ticked(-10, TickStatus.SKIPPED)
+    assert [type(event) for event in of_ticks(driver.instance, datetime.fromtimestamp(now - 60, UTC))] == [
+        Alert,
+        Resolved,
+    ]
+    assert [line["source"] for line in tick(driver)] == ["schedule nightly"]
+
+
+def test_rules_judge_what_the_reports_hold_and_are_silent_about_the_rest(driver: Driver) -> None:
+    day = date(2024, 3, 8)
+    registry, _ = plain_clients(driver.settings)
+
+    def drift(**psi: float) -> None:
+        names, values = list(psi), list(psi.values())
+        frame = pl.DataFrame({"day": day, "name": names, "psi": values, "expected_psi": 0.01})
+        driver.lake.write(drift_table(TINY), frame, day, day)
+
+    def events() -> list[Alert | Resolved]:
+        report = Evaluation(
+            7, 0.0, check_key("drift_report", "no_drift"), day, True, dg.AssetCheckSeverity.WARN, "", ""
+        )
+        return list(of_rules([TINY], [report], driver.lake, registry))
+
+    assert events() == [], "no report yet, no verdict"
+
+    drift(prediction=0.4, staff=0.205, hour=0.9)
+    (psi,) = events()
+    assert isinstance(psi, Alert)
+    assert (psi.source, psi.severity, psi.about) == ("rule PSI", "WARN", TINY.name)
+    assert psi.message == f"{day}: PSI of hour is 0.90, above 0.20; PSI of prediction is 0.40, above 0.20"
+    assert psi.link == f"/assets/{TINY.name}/drift_report?partition={day}"
+
+    drift(prediction=0.1)
+    served = pl.DataFrame({"day": [day], "rows": [40], "latency_p99_ms": [240.0], "error_rate": [0.002]})
+    driver.lake.write(performance_table(TINY), served, day, day)
+    found = {event.source: event for event in events()}
+    assert isinstance(found["rule PSI"], Resolved)
+    assert isinstance(found["rule p99 latency"], Alert)
+    assert isinstance(found["rule error rate"], Resolved)
 
 
 def test_the_schedule_asks_for_the_oldest_day_that_is_due(driver: Driver) -> None:
-    from datetime import UTC, datetime
-
     write_day(driver.settings.landing, FIRST_DAY)
     context = dg.build_schedule_context(
         instance=driver.instance,

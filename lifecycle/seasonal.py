@@ -1,0 +1,97 @@
+"""The seasonal reference: past days of the same place in the week, so that rhythm is not called drift.
+
+What belongs here: making it from past rows and holding days against it. It says nothing of slow drift, which it
+follows; that is what the champion's own reference is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from lifecycle.reference import Reference, column_bins, count_by_day
+from lifecycle.significance import day_tests
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+WEEK = 7
+
+
+@dataclass(frozen=True)
+class SeasonalReference:
+    """Rows of past days over the bins of the champion's reference.
+
+    Parameters
+    ----------
+    days : (days,) datetime64[D] of the past days, in order.
+    counts : for each column, (days, bins) rows.
+    period_days : days after which the rhythm repeats.
+    periods : how many periods back a day is compared with.
+    """
+
+    days: np.ndarray
+    counts: Mapping[str, np.ndarray]
+    period_days: int
+    periods: int
+
+    def compare(self, name: str, day: date, counts: np.ndarray) -> tuple[float | None, float | None]:
+        """Population stability index of a day's counts against like days before it, and the chance of such a day.
+
+        Returns
+        -------
+        psi, p_value
+            None without like days; the p-value is None with fewer than five.
+        """
+        import numpy as np
+
+        from lifecycle.distances import population_stability_index
+
+        if name not in self.counts or not counts.sum():
+            return None, None
+        age = (np.datetime64(day) - self.days).astype(int)
+        like = (age > 0) & (age % self.period_days == 0) & (age <= self.period_days * self.periods)
+        past = self.counts[name][like]
+        if not past.sum():
+            return None, None
+        tests = day_tests(past, counts[None, :], np.array([1]))
+        return population_stability_index(past.sum(axis=0), counts), float(tests.p_values[0]) if tests else None
+
+
+def seasonal_reference(
+    reference: Reference, past: pl.DataFrame, periods: int, period_days: int = WEEK
+) -> SeasonalReference:
+    """Counts past days over the bins of a champion's reference.
+
+    Parameters
+    ----------
+    past : (rows,) with ``day`` and the reference's features, as far as it has them, and ``score``. For windows of some
+        hours of the day, pass the rows of the same hours.
+    periods : how many weeks back (periods of ``period_days``) a day is compared with.
+    period_days : 7 for the same weekday, 1 for every day.
+
+    Raises
+    ------
+    ValueError
+        If ``past`` has no column ``day``, or a number is not positive.
+    """
+    import numpy as np
+    import polars as pl
+
+    if "day" not in past.columns:
+        raise ValueError(f"the past rows lack the column 'day'; they have {past.columns}")
+    if periods < 1 or period_days < 1:
+        raise ValueError(f"periods ({periods}) and period_days ({period_days}) must be at least 1")
+    past = past.filter(pl.col("day").is_not_null())
+    days, places = np.unique(past["day"].cast(pl.Date).to_numpy(), return_inverse=True)
+    columns = {profile.name: (profile, profile.name) for profile in reference.features}
+    columns[reference.predictions.name] = (reference.predictions, "score")
+    counts = {
+        name: count_by_day(rows, len(profile.bin_counts), places, days.size)
+        for name, (profile, source) in columns.items()
+        if source in past.columns and (rows := column_bins(profile, past[source])) is not None
+    }
+    return SeasonalReference(days, counts, period_days, periods)
