@@ -19,7 +19,7 @@ export DAGSTER_EVENT_BATCH_SIZE ?= 500
 export PYTHONWARNINGS ?= ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras demo dev mlflow replay bench test test-fast lint format lock clean
+.PHONY: help setup extras demo dev mlflow replay bench test test-spark test-fast lint format lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,7 +48,7 @@ dev: $(READY) ## Dagster's UI and daemon on port 3000
 	@$(BIN)/python -m pipelines.instance
 	@$(BIN)/dagster dev -w workspace.yaml -p $(PORT)
 
-replay: $(READY) ## replay the year under every policy and write the scoreboard (about 40 minutes)
+replay: $(READY) ## replay the year under every policy and write the scoreboard (about 45 minutes)
 	@$(BIN)/python -m pipelines.replay
 
 bench: $(READY) ## measure speed and memory into benchmarks/results.json
@@ -56,6 +56,9 @@ bench: $(READY) ## measure speed and memory into benchmarks/results.json
 
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-spark: extras ## the test of the Spark store (wants Java)
+	@$(BIN)/python -m pytest tests/feature_repo/test_spark_store.py
 
 test-fast: $(READY) ## the tests that take less than ten seconds
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

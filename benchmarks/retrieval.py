@@ -114,9 +114,9 @@ def _beside_duckdb(folder: Path) -> Measurement:
         slow / statistics.median(seconds),
         "ratio",
         "≥ 10",
-        f"Feast's get_historical_features with its DuckDB store ({slow:.1f} s, to Arrow, one run after one of 100 rows) "
+        f"Feast's get_historical_features with its DuckDB store ({slow:.1f} s, to Arrow, one run after one of 100) "
         f"over that with our store ({_spread(seconds)}, to Polars, {RUNS} runs), for every {ONE_OF}th of the entity "
-        f"rows ({spine.height:,}): for all of them the DuckDB store takes more than five minutes. {_SIZE}.",
+        f"rows ({spine.height:,}), as all of them took the DuckDB store more than five minutes. {_SIZE}.",
     )
 
 

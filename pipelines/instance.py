@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import dagster as dg
@@ -36,13 +37,23 @@ nux:
 """
 
 
+# Where the events are, in a configuration that was written for a state folder which has moved since.
+_EVENTS = re.compile(r"(class: SqliteEventStorage\n  config:\n    base_dir: ).*")
+
+
 def prepare(settings: Settings) -> Path:
-    """Makes the instance's folder with its configuration, unless it is there, and returns it."""
+    """Makes the instance's folder with its configuration and returns it.
+
+    A configuration that is there stays as it is, but for the place of the events: Dagster wants it absolute, and a
+    state folder that was copied or restored would go on writing its events into the old one.
+    """
     home = settings.root / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     configuration = home / "dagster.yaml"
-    if not configuration.exists():
-        configuration.write_text(_CONFIGURATION.format(home=home))
+    before = configuration.read_text() if configuration.exists() else _CONFIGURATION.format(home=home)
+    text = _EVENTS.sub(rf"\g<1>{home}/events", before)
+    if not configuration.exists() or text != before:
+        configuration.write_text(text)
     return home
 
 

@@ -266,6 +266,27 @@ def test_several_views_with_keys_of_several_columns_and_types_are_joined_side_by
     assert found["routes__delay"].to_list() == [1.5, None, None, None]
 
 
+def test_keys_of_several_texts_stay_apart_however_they_read_together(tmp_path: Path) -> None:
+    route = pl.DataFrame(
+        {
+            "origin": ["a", "ab", "ab", None, "a"],
+            "dest": ["bc", "c", "bc", "c", None],
+            "event_timestamp": [NOON] * 5,
+            "created": [NOON] * 5,
+            "delay": [1, 2, 3, 4, 5],
+        }
+    )
+    keys = ["origin", "dest"]
+    entities = [Entity(name=key, join_keys=[key], value_type=ValueType.STRING) for key in keys]
+    fields = [*(Field(name=key, dtype=String) for key in keys), Field(name="delay", dtype=Int64)]
+    view = FeatureView(name="routes", entities=entities, schema=fields, source=delta(tmp_path / "route", route))
+    store = feast(tmp_path, *entities, view)
+    pairs = [("ab", "c"), ("a", "bc"), ("ab", "bc"), ("a", "c"), (None, "c"), ("a", None), ("new", "bc")]
+    rows = pd.DataFrame(pairs, columns=keys).assign(event_timestamp=NOON)
+
+    assert ask(store, rows, ["routes:delay"])["delay"].to_list() == [2, 1, 3, None, None, None, None]
+
+
 def test_one_view_serves_two_shadow_entities(tmp_path: Path) -> None:
     source = delta(tmp_path / "stats", stats([("a", NOON, NOON, 1), ("b", NOON, NOON, 2)]))
     view = driver_view(source)
