@@ -18,6 +18,8 @@ from feast.data_format import DeltaFormat
 from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
 
+from feature_repo.delta import open_table
+
 if TYPE_CHECKING:
     import polars as pl
     from feast.data_source import DataSource
@@ -75,10 +77,9 @@ class Table:
 
     def _open(self) -> pl.LazyFrame:
         import polars as pl
-        from deltalake import DeltaTable
 
         if self.delta:
-            return pl.scan_delta(DeltaTable(self.path, version=self.version, storage_options=self.options))
+            return pl.scan_delta(open_table(self.path, self.version, self.options))
         return pl.scan_parquet(self.path, storage_options=self.options)
 
     def _select(

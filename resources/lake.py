@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+from feature_repo.delta import open_table
+
 if TYPE_CHECKING:
     import polars as pl
     from deltalake import DeltaTable
@@ -187,11 +189,10 @@ class Lake:
         return dict(self.storage_options) if self.storage_options else None
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable:
-        from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 
         try:
-            return DeltaTable(self.path(table), version=version, storage_options=self._options)
+            return open_table(self.path(table), version, self.storage_options)
         except TableNotFoundError as error:
             raise FileNotFoundError(
                 f"table {table!r} does not exist in the lake {self.root}; materialize its asset first"
