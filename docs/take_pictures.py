@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageChops
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -64,6 +65,21 @@ def click(text: str, position: int = 0) -> Step:
     return step
 
 
+def open_plot(browser: Chrome) -> None:
+    """Opens the first plot in the page's metadata; again when the page drew itself anew meanwhile."""
+    link = (By.XPATH, "//*[normalize-space(text())='[Show Markdown]']")
+    plot = (By.CSS_SELECTOR, "img[src^='data:image']")
+    for _ in range(5):
+        WebDriverWait(browser, LOAD_SECONDS).until(expected_conditions.presence_of_element_located(link))
+        time.sleep(1)
+        browser.execute_script("arguments[0].click()", browser.find_element(*link))
+        try:
+            WebDriverWait(browser, 5).until(expected_conditions.visibility_of_element_located(plot))
+        except TimeoutException:
+            continue
+        return
+
+
 def write(placeholder: str, text: str) -> Step:
     """Writes into the field whose hint begins like this, and leaves the field."""
 
@@ -93,13 +109,16 @@ PICTURES = (
         (click("Hide navigation"), press_icon("panel_show_right")),
         height=560,
     ),
-    Picture("asset", f"/assets/{PIPELINE}/performance_report", (click("[Show Markdown]"),)),
+    Picture("asset", f"/assets/{PIPELINE}/performance_report", (open_plot,)),
     Picture("checks", f"/assets/{PIPELINE}/performance_report?view=checks", (click("Execution history"),)),
     Picture("gate", f"/assets/{PIPELINE}/deployment", (click("[Show Markdown]"),)),
     Picture(
         "backfill",
         f"/locations/pipelines.definitions/jobs/{PIPELINE}__history",
         (click("Materialize all…"), write("ex:", "[2013-03-01...2013-03-05]")),
+    ),
+    Picture(
+        "proofs", f"/assets/{PIPELINE}/batch_predictions?view=checks", (click("parity"), click("Execution history"))
     ),
     Picture("automation", "/automation", height=700),
 )
