@@ -31,11 +31,13 @@ def measure(folder: Path) -> Iterator[Measurement]:
     landing = landed_year(pipeline, folder)
     drivers = {number: _prepared(pipeline, landing, folder / f"nightly_{number}", number) for number in (EARLY, LATE)}
     nights: dict[int, list[Ran]] = {EARLY: [], LATE: []}
+    features: dict[int, list[float]] = {EARLY: [], LATE: []}
     for back in range(NIGHTS, -1, -1):
         for number, driver in drivers.items():
             ran = _night(driver, number - back)
             if back < NIGHTS:  # the first night of each is the warm-up
                 nights[number].append(ran)
+                features[number].append(_step_seconds(driver, "features"))
     early, late = (statistics.median(ran.seconds for ran in nights[number]) for number in (EARLY, LATE))
     say(f"medians: {early:.2f} s up to day {EARLY}, {late:.2f} s up to day {LATE}")
     home = (
@@ -59,6 +61,26 @@ def measure(folder: Path) -> Iterator[Measurement]:
         f"Median of {NIGHTS} nights up to day {LATE} ({_spread(nights[LATE])}) over that of {NIGHTS} up to day {EARLY} "
         f"({_spread(nights[EARLY])}), run in turn in one process. {home}.",
     )
+    before, after = (statistics.median(features[number]) for number in (EARLY, LATE))
+    yield Measurement(
+        "features_growth",
+        after / before,
+        "ratio",
+        "≤ 1.33",
+        f"The step that builds the features of one more day, of all {len(pipeline.views)} views, in the same nights: "
+        f"median {after:.2f} s up to day {LATE} over {before:.2f} s up to day {EARLY}.",
+    )
+
+
+def _step_seconds(driver: Driver, stage: str) -> float:
+    """How long a step of the last run took, by Dagster's own account."""
+    import dagster as dg
+
+    run = driver.instance.get_runs(limit=1)[0]
+    step = f"{driver.pipeline.name}__{stage}"
+    logs = driver.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_SUCCESS)
+    found = [event for log in logs if (event := log.get_dagster_event()).step_key == step]
+    return float(found[0].step_success_data.duration_ms) / 1000
 
 
 def _pipeline() -> Pipeline:
