@@ -48,7 +48,7 @@ dev: $(READY) ## Dagster's UI and daemon on port 3000
 	@$(BIN)/python -m pipelines.instance
 	@$(BIN)/dagster dev -w workspace.yaml -p $(PORT)
 
-replay: $(READY) ## replay the year under every policy and write the scoreboard (about 45 minutes)
+replay: $(READY) ## replay the year under every policy and write the scoreboard (about an hour)
 	@$(BIN)/python -m pipelines.replay
 
 bench: $(READY) ## measure speed and memory into benchmarks/results.json
