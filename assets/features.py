@@ -12,7 +12,7 @@ from assets.validated import validated_table
 from feature_repo.objects import view_table
 from lifecycle.features import View, WindowView
 from lifecycle.pipeline import Pipeline
-from lifecycle.windows import TICK, feature_rows
+from lifecycle.windows import feature_rows, lookback_days
 from resources.lake import Lake
 from resources.registry import Registry
 
@@ -79,11 +79,7 @@ def _when(view: View) -> str:
 
 def _reach(pipeline: Pipeline, table: str) -> int:
     """How many days before D the views of a table need; the views of one run read them together."""
-    return max(_lookback_days(view) for view in pipeline.views if view.table == table)
-
-
-def _lookback_days(view: View) -> int:
-    return (view.longest + TICK).days + 1 if isinstance(view, WindowView) else 0
+    return max(lookback_days(view) for view in pipeline.views if view.table == table)
 
 
 class _Facts:

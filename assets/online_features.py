@@ -21,7 +21,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 group="features",
                 description="The latest value of every feature and entity as of the close of the day, where online "
                 "requests read them. Building an old day again never sets it back.",
-                kinds={"feast", "sqlite"},
+                kinds={"feast"},
                 deps=[stage.key(pipeline, "features", view.name) for view in pipeline.views],
             )
         ],

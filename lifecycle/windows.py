@@ -20,6 +20,11 @@ TICK = timedelta(hours=1)
 SCALE = 1_000_000
 
 
+def lookback_days(view: View) -> int:
+    """How many days before a day the facts lie that its rows are made of."""
+    return (view.longest + TICK).days + 1 if isinstance(view, WindowView) else 0
+
+
 def feature_rows(view: View, facts: pl.DataFrame, after: datetime, until: datetime) -> pl.DataFrame:
     """The rows of a view that became known in (after, until].
 

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 from lifecycle.business_day import business_day
 from lifecycle.contract import Column, polars_type
-from lifecycle.features import View, WindowView
 from lifecycle.pipeline import Pipeline, Table
 from lifecycle.validation import Sorted, mark_duplicates, sort_rows, type_rows
-from lifecycle.windows import TICK, feature_rows
+from lifecycle.windows import TICK, feature_rows, lookback_days
 from resources.lake import Lake
 from resources.landing import ORIGIN
 from resources.online_writing import OnlineWriter
@@ -255,13 +254,8 @@ def _stands(pipeline: Pipeline, writer: OnlineWriter, now: datetime) -> datetime
 
 
 def _reach(pipeline: Pipeline, table: Table) -> timedelta:
-    """How long before the first new row the windows of a table's views look back, in whole days."""
-    days = [_lookback(view).days + 1 for view in pipeline.views if view.table == table.name]
-    return timedelta(days=max(days, default=0))
-
-
-def _lookback(view: View) -> timedelta:
-    return view.longest + TICK if isinstance(view, WindowView) else timedelta()
+    """How long before the first new row the windows of a table's views look back, in whole days; a day at least."""
+    return timedelta(days=max([1, *(lookback_days(view) for view in pipeline.views if view.table == table.name)]))
 
 
 def _count(facts: pl.DataFrame, table: Table, stands: datetime) -> int:
