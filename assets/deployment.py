@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 CAUSE_TAG, CAUSE_ID_TAG, DECIDED_BY_TAG = "perennial/cause", "perennial/cause_id", "perennial/decided_by"
+CAUSE_KIND_TAG = "perennial/cause_kind"  # absent when a person asks
 
 
 def build(pipeline: Pipeline) -> dg.Definitions:
@@ -84,7 +85,7 @@ def _decide(
     pipeline: Pipeline, lake: Lake, registry: Registry, challenger: Version, champion: Version | None
 ) -> gate.Decision:
     rows = lake.read(training_table(pipeline), challenger.day, challenger.day)
-    rows = _unseen(rows.filter(rows["part"] == GATE), challenger, champion)
+    rows = unseen(rows.filter(rows["part"] == GATE), challenger, champion)
     losses = registry.document(challenger.run_id, "evaluation.json")["baseline_losses"]
 
     def scored(version: Version) -> gate.Scored:
@@ -103,11 +104,11 @@ def _decide(
     )
 
 
-def _unseen(rows: "pl.DataFrame", challenger: Version, champion: Version | None) -> "pl.DataFrame":
-    """The days that neither has learnt from; a gate window shortened by a newer champion leaves fewer."""
+def unseen(rows: "pl.DataFrame", *versions: Version | None) -> "pl.DataFrame":
+    """The days that none of some versions has learnt from; a gate window shortened by a newer one leaves fewer."""
     import polars as pl
 
-    learnt = max([challenger.trained_through, *([champion.trained_through] if champion else [])])
+    learnt = max(version.trained_through for version in versions if version is not None)
     return rows.filter(pl.col("event_day") > learnt)
 
 
@@ -136,7 +137,16 @@ def _enact(
     ledger.record(pipeline.name, day, "gate", decided_by, reason, challenger.number, replaces, evidence)
     if decision.promote:
         registry.promote(challenger)
-        ledger.record(pipeline.name, day, "promotion", "gate", reason, challenger.number, replaces)
+        # What the nights compare with from now on, and what the promotion answers: its alerts are closed.
+        reference = registry.reference(challenger)
+        moved = {
+            "reference_first_day": reference.first_day,
+            "reference_last_day": reference.last_day,
+            "threshold": challenger.threshold,
+            "feature_service": challenger.feature_service,
+            "answers": evidence["cause_id"],
+        }
+        ledger.record(pipeline.name, day, "promotion", "gate", reason, challenger.number, replaces, moved)
     else:
         registry.withdraw(challenger)
 

@@ -1,7 +1,7 @@
-"""The drift report: the last days' inputs and predictions against the champion's reference."""
+"""The drift report: the last days' inputs, predictions and labels against the champion's reference."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,12 @@ import dagster as dg
 
 from assets import stage
 from assets.batch_predictions import predictions_table
-from assets.training_set import GATE, training_table
-from lifecycle.drift import DriftReport, compare
+from assets.examples import read_labels
+from lifecycle.day_report import DayReport
+from lifecycle.monitoring import monitor_day
 from lifecycle.pipeline import Pipeline
+from lifecycle.reference import Reference
+from lifecycle.seasonal import WEEK, SeasonalReference, seasonal_reference
 from resources.evidently import write_report
 from resources.lake import Lake
 from resources.registry import Registry, Version
@@ -23,6 +26,42 @@ if TYPE_CHECKING:
 
 # A plot takes Evidently a tenth of a second, and nobody reads more of them; the asset's own table has all features.
 FULL_REPORT_FEATURES = 15
+
+
+_COLUMNS = (
+    ("day", "date", "close of this day"),
+    ("model_version", "int", "whose reference it is held against"),
+    ("name", "string", "the prediction, the label, or a feature"),
+    ("kind", "string", "prediction, label or feature"),
+    ("psi", "float", "population stability index of the window against the reference"),
+    ("expected_psi", "float", "what days' differences alone would give"),
+    ("kolmogorov_smirnov", "float", "largest distance of the distribution functions"),
+    ("jensen_shannon", "float", "distance over the reference's bins"),
+    ("kullback_leibler", "float", "divergence over the reference's bins"),
+    ("wasserstein", "float", "mean distance that values moved, in the column's unit"),
+    ("chi_square", "float", "textbook test of a categorical column; takes rows for independent"),
+    ("q_value", "float", "smallest false discovery rate, over all columns, at which it is called"),
+    ("drifted", "bool", "beyond the limit, and beyond chance"),
+    ("drifted_since", "date", "first of the drifted days without a break"),
+    ("day_psi", "float", "of the last day alone"),
+    ("seasonal_psi", "float", "of the last day against the same weekday of past weeks"),
+    ("psi_slope", "float", "trend of the days' indexes, per day"),
+    ("missing_reference", "float", "share of rows without a value, in the reference"),
+    ("missing_current", "float", "share of rows without a value, now"),
+    ("outside", "float", "share of rows outside the declared range"),
+    ("stuck_days", "int", "days with one and the same value"),
+    ("new_categories", "list", "values that the reference does not know"),
+    ("distinct_current", "int", "number of different values"),
+    ("mean_reference", "float", "mean in the reference"),
+    ("mean_current", "float", "mean now"),
+    ("importance", "float", "growth of the champion's loss when the column is shuffled"),
+    ("loss_change", "float", "estimated change of the mean loss"),
+    ("harm", "float", "the part of it that the forecasts do not announce themselves"),
+    ("harm_standard_error", "float", "its sampling error"),
+    ("harmful_days", "int", "of the last days, how many were harmful"),
+    ("harmful", "bool", "an error"),
+    ("rank", "float", "size × importance × harm: what to look at first"),
+)
 
 
 def drift_table(pipeline: Pipeline) -> str:
@@ -40,24 +79,18 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 pipeline,
                 "drift_report",
                 group="monitoring",
-                description=f"The inputs and predictions of the last {window} days against the reference that came "
-                "with the champion: quantile PSI of every feature and of the predictions. Evidently's report on "
-                f"the {FULL_REPORT_FEATURES} features that can do most harm is made once a week and when an error "
-                "begins.",
+                description=f"Inputs, predictions and labels of the last {window} days against the reference that came "
+                "with the champion, and the last day against the same weekday of past weeks. A drift that is "
+                "estimated to cost skill is an error, any other a warning. Evidently's report on the "
+                f"{FULL_REPORT_FEATURES} features that can do most harm is made once a week and when an error begins.",
                 kinds={"evidently", "deltalake"},
-                deps=[stage.trailing(stage.key(pipeline, "batch_predictions"), window - 1)],
-                columns=[
-                    ("name", "string", "the prediction, or a feature"),
-                    ("psi", "float", "quantile population stability index against the reference"),
-                    ("expected_psi", "float", "what sampling alone would give"),
-                    ("drifted", "bool", "beyond the limit"),
-                    ("importance", "float", "growth of the loss when the feature is shuffled"),
-                    ("missing_reference", "float", "share of rows without a value, in the reference"),
-                    ("missing_current", "float", "share of rows without a value, now"),
-                    ("mean_reference", "float", "mean in the reference"),
-                    ("mean_current", "float", "mean now"),
-                    ("new_categories", "list", "values that the reference does not know"),
+                deps=[
+                    stage.trailing(
+                        stage.key(pipeline, "batch_predictions"), window - 1 + WEEK * pipeline.monitor.seasonal_weeks
+                    ),
+                    stage.trailing(stage.key(pipeline, "validated", pipeline.label.table), window - 1),
                 ],
+                columns=_COLUMNS,
             )
         ],
         check_specs=[
@@ -65,8 +98,9 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 pipeline,
                 asset,
                 "no_drift",
-                "Predictions are distributed as in the reference (else an error, which asks for a retraining) and "
-                "so are the inputs (else a warning).",
+                f"Nothing drifted in a way that costs {pipeline.monitor.harm_skill_share:.0%} of the champion's skill "
+                f"on {pipeline.monitor.harmful_days} of the last {pipeline.monitor.of_days} days (else an error, "
+                "which may ask for a retraining), nor in any other way (else a warning).",
             )
         ],
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -77,92 +111,123 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         registry: dg.ResourceParam[Registry],
         reports: dg.ResourceParam[Path],
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-        import polars as pl
-
         days = stage.asked_days(context)
         first, last = stage.contiguous(days)
         found = {day: _compare(pipeline, day, lake, registry) for day in days}
-        tables = [
-            report.table().with_columns(pl.lit(day).alias("day")) for day, (report, _, _) in found.items() if report
-        ]
-        if tables:
-            lake.write(drift_table(pipeline), pl.concat(tables), first, last)
-        report, version, current = found[last]
-        if report is None or version is None:
-            message = f"nothing to compare yet: the serving model has forecast on {_days(current)} days"
+        if any(compared.report for compared in found.values()):
+            lake.write(drift_table(pipeline), _table(found), first, last)
+        newest = found[last]
+        if newest.report is None or newest.version is None:
+            message = f"nothing to compare yet: the serving model has forecast on {_days(newest.window)} days"
             yield dg.MaterializeResult(asset_key=asset, metadata={"no_verdict": message})
             yield stage.passed(asset, "no_drift", True, message)
             return
-        html = _full_report(pipeline, last, report, version, current, lake, reports)
-        yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(report, version, html))
-        yield _check(asset, report)
+        html = _full_report(pipeline, last, newest.report, newest.version, newest.window, lake, reports, registry)
+        yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(newest.report, newest.version, html))
+        yield _check(asset, newest.report)
 
     return dg.Definitions(assets=[drift_report])
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A day's report, if there is one; the version it speaks of, and the rows that it looked at."""
+
+    report: DayReport | None
+    version: Version | None
+    window: "pl.DataFrame"
 
 
 def _days(rows: "pl.DataFrame") -> int:
     return rows["day"].n_unique() if rows.height else 0
 
 
-def _compare(
-    pipeline: Pipeline, day: date, lake: Lake, registry: Registry
-) -> tuple[DriftReport | None, Version | None, "pl.DataFrame"]:
+def _compare(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> _Compared:
     import polars as pl
 
-    first = day - timedelta(days=pipeline.monitor.drift_days - 1)
-    rows = lake.read(predictions_table(pipeline), first, day).filter(pl.col("score").is_not_null())
+    rule = pipeline.monitor
+    first = day - timedelta(days=rule.drift_days - 1)
+    earliest = first - timedelta(days=WEEK * rule.seasonal_weeks)
+    issued = lake.read(predictions_table(pipeline), earliest, day).filter(pl.col("score").is_not_null())
+    rows = issued.filter(pl.col("day") >= first)
     if not rows.height:
-        return None, None, rows
-    version = registry.version(pipeline.name, int(rows.sort("day")["model_version"][-1]))
+        return _Compared(None, None, rows)
+    version = registry.version(pipeline.name, int(rows["model_version"][-1]))
     # What an earlier version forecast says nothing of how this one's forecasts move; and the first few days of a
     # version are a few days' weather, not a distribution.
     rows = rows.filter(pl.col("model_version") == version.number)
-    if rows["day"].n_unique() < pipeline.monitor.least_days:
-        return None, version, rows
-    importances = json.loads(version.tags.get("importances", "{}"))
-    report = compare(registry.reference(version), rows, rows["score"].to_numpy(), pipeline.monitor, importances)
-    return report, version, rows
+    if rows["day"].n_unique() < rule.least_days:
+        return _Compared(None, version, rows)
+    key = list(pipeline.spine.key)
+    labels = read_labels(pipeline, lake, first, day).select(*key, "label")
+    reference = registry.reference(version)
+    report = monitor_day(
+        reference,
+        rows.join(labels, on=key, how="left", maintain_order="left"),
+        rule,
+        pipeline.task,
+        pipeline.inputs,
+        version.importances,
+        registry.judged(version),
+        _past(reference, issued.filter(pl.col("day") < day), version, rule.seasonal_weeks),
+        version.threshold,
+    )
+    return _Compared(report, version, rows)
+
+
+def _past(reference: Reference, issued: "pl.DataFrame", version: Version, weeks: int) -> SeasonalReference:
+    """The days before, by their place in the week; what other versions forecast is not counted among the scores."""
+    import polars as pl
+
+    own = pl.when(pl.col("model_version") == version.number).then(pl.col("score"))
+    return seasonal_reference(reference, issued.with_columns(own.alias("score")), weeks)
+
+
+def _table(found: Mapping[date, _Compared]) -> "pl.DataFrame":
+    import polars as pl
+
+    return pl.concat(
+        compared.report.table().with_columns(
+            pl.lit(day).alias("day"), pl.lit(compared.version.number, dtype=pl.Int64).alias("model_version")
+        )
+        for day, compared in found.items()
+        if compared.report and compared.version
+    )
 
 
 def _full_report(
     pipeline: Pipeline,
     day: date,
-    report: DriftReport,
+    report: DayReport,
     version: Version,
     current: "pl.DataFrame",
     lake: Lake,
     reports: Path,
+    registry: Registry,
 ) -> Path | None:
     """Evidently's report, on the weekday it is due and on the day that an error begins; it takes seconds to make."""
-    import polars as pl
-
-    if day.weekday() != pipeline.monitor.report_weekday and not _begins(pipeline, day, report, lake):
+    reference = registry.judged(version)
+    due = day.weekday() == pipeline.monitor.report_weekday
+    if reference is None or not (due or _begins(pipeline, day, report, lake)):
         return None
-    batch = pipeline.spine.moments[0].name
-    reference = lake.read(training_table(pipeline), version.day, version.day).filter(
-        (pl.col("part") == GATE) & (pl.col("moment") == batch)
-    )
-    path = reports / pipeline.name / "drift" / f"{day}.html"
-    most_harmful = [found.name for found in report.features[:FULL_REPORT_FEATURES]]
+    most_harmful = {found.name for found in report.features[:FULL_REPORT_FEATURES]}
     shown = [feature for feature in pipeline.features if feature.name in most_harmful]
-    return write_report(reference, current, shown, path)
+    return write_report(reference, current, shown, reports / pipeline.name / "drift" / f"{day}.html")
 
 
-def _begins(pipeline: Pipeline, day: date, report: DriftReport, lake: Lake) -> bool:
-    """Whether the predictions drifted today and had not yesterday."""
+def _begins(pipeline: Pipeline, day: date, report: DayReport, lake: Lake) -> bool:
+    """Whether something does harm today and nothing did yesterday."""
     import polars as pl
 
-    yesterday = lake.read(drift_table(pipeline), day - timedelta(days=1), day - timedelta(days=1))
-    return (
-        bool(report.errors)
-        and yesterday.filter((pl.col("name") == report.prediction.name) & pl.col("drifted")).is_empty()
-    )
+    yesterday = day - timedelta(days=1)
+    before = lake.read_if_exists(drift_table(pipeline), {"harmful": pl.Boolean()}, yesterday, yesterday)
+    return bool(report.errors) and not before["harmful"].any()
 
 
-def _check(asset: dg.AssetKey, report: DriftReport) -> dg.AssetCheckResult:
+def _check(asset: dg.AssetKey, report: DayReport) -> dg.AssetCheckResult:
     findings = [*report.errors, *report.warnings]
     metadata: dict[str, Any] = {"rows": report.current_rows, "reference_rows": report.reference_rows}
-    if report.prediction.psi is not None:
+    if report.prediction is not None and report.prediction.psi is not None:
         metadata["prediction_psi"] = stage.number(report.prediction.psi)
     return stage.passed(
         asset,
@@ -174,17 +239,21 @@ def _check(asset: dg.AssetKey, report: DriftReport) -> dg.AssetCheckResult:
     )
 
 
-def _metadata(report: DriftReport, version: Version, html: Path | None) -> dict[str, Any]:
+def _metadata(report: DayReport, version: Version, html: Path | None) -> dict[str, Any]:
     from lifecycle import plots
 
+    shown = ("name", "psi", "expected_psi", "q_value", "drifted", "drifted_since", "importance", "harm", "harmful")
     metadata: dict[str, Any] = {
         "model_version": version.number,
         "dagster/row_count": report.current_rows,
-        "drift": stage.markdown_table(report.table(), 50),
+        "drift": stage.markdown_table(report.table().select(*shown, "missing_current", "new_categories"), 50),
+        "forecasts": stage.markdown_table(_outputs(report)),
     }
+    if report.harm_limit is not None:
+        metadata["harm_limit"] = stage.number(report.harm_limit)
     if html:
         metadata["evidently_report"] = dg.MetadataValue.path(html)
-    if report.prediction.psi is not None:
+    if report.prediction is not None and report.prediction.psi is not None:
         psi = report.prediction.psi
         metadata["prediction_psi"] = stage.number(psi)
         title = f"PSI of the predictions against the reference is {psi:.2f}"
@@ -193,3 +262,15 @@ def _metadata(report: DriftReport, version: Version, html: Path | None) -> dict[
         )
         metadata["predictions"] = dg.MetadataValue.md(stage.image(png, title))
     return metadata
+
+
+def _outputs(report: DayReport) -> "pl.DataFrame":
+    """What the forecasts look like: of the judged days, of the window, of the last day."""
+    import polars as pl
+
+    of = {
+        "judged days": report.predictions_judged,
+        "window": report.predictions_window,
+        "last day": report.predictions_day,
+    }
+    return pl.DataFrame([{"forecasts of": name, **vars(found)} for name, found in of.items() if found], strict=False)

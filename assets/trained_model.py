@@ -49,7 +49,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 "validation, calibrated, with its evaluation and reference. Materialized only when something or "
                 "someone retrains.",
                 kinds={"optuna", "scikitlearn", "mlflow"},
-                deps=[stage.key(pipeline, "training_set")],
+                deps=[stage.key(pipeline, "training_set"), stage.key(pipeline, "probe")],
             )
         ],
         check_specs=[
@@ -70,7 +70,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         day = stage.last_day(context)
         rows = lake.read(training_table(pipeline), day, day)
         trained = train(
-            _frame(pipeline, rows.filter(rows["part"] == TRAIN)),
+            model_frame(pipeline, rows.filter(rows["part"] == TRAIN)),
             pipeline.inputs,
             "label",
             pipeline.training,
@@ -80,15 +80,17 @@ def build(pipeline: Pipeline) -> dg.Definitions:
             progress=context.log.info,
         )
         judged = _judge(pipeline, trained, rows.filter(rows["part"] == GATE))
-        record = _record(pipeline, day, trained, judged, rows, context)
-        run_id = registry.log_training(pipeline.name, trained.estimator, record, _reference(pipeline, trained, judged))
+        nightly = _as_nightly(pipeline, judged)
+        record = _record(pipeline, day, trained, judged, nightly, rows, context)
+        reference = _reference(pipeline, trained, nightly)
+        run_id = registry.log_training(pipeline.name, trained.estimator, record, reference)
         yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(run_id, trained, judged, record))
         yield _beats_baselines(asset, judged)
 
     return dg.Definitions(assets=[trained_model])
 
 
-def _frame(pipeline: Pipeline, rows: "pl.DataFrame") -> Any:
+def model_frame(pipeline: Pipeline, rows: "pl.DataFrame") -> Any:
     """The training rows as the trainer takes them: inputs, label, event day, key, moment and slices."""
     import polars as pl
 
@@ -111,7 +113,7 @@ def _judge(pipeline: Pipeline, trained: "TrainedModel", rows: "pl.DataFrame") ->
     names = [feature.name for feature in pipeline.inputs]
     scores = scoring.score(trained.estimator, rows, names, pipeline)
     labels = rows["label"].to_numpy()
-    frame = _frame(pipeline, rows)
+    frame = model_frame(pipeline, rows)
     losses = {
         baseline.name: float(row_losses(labels, baseline.predict(frame), pipeline.task).mean())
         for baseline in trained.baselines
@@ -128,7 +130,18 @@ def _judge(pipeline: Pipeline, trained: "TrainedModel", rows: "pl.DataFrame") ->
     return Judged(rows, scores, evaluation, losses)
 
 
-def _reference(pipeline: Pipeline, trained: "TrainedModel", judged: Judged) -> "Reference":
+def _as_nightly(pipeline: Pipeline, judged: Judged) -> "pl.DataFrame":
+    """The model's forecasts of the judged days, as the nightly batch would have made them."""
+    import polars as pl
+
+    batch = (judged.rows["moment"] == pipeline.spine.moments[0].name).to_numpy()
+    names = [feature.name for feature in pipeline.inputs]
+    return judged.rows.select(
+        pl.col("event_day").alias("day"), pl.Series("score", judged.scores), "label", *names
+    ).filter(batch)
+
+
+def _reference(pipeline: Pipeline, trained: "TrainedModel", nightly: "pl.DataFrame") -> "Reference":
     """The profile of the days the model was judged on, as the nightly batch asks about them.
 
     Scores on rows the model has learnt from are sharper than those to come; the judged days are the most recent
@@ -139,13 +152,11 @@ def _reference(pipeline: Pipeline, trained: "TrainedModel", judged: Judged) -> "
     from lifecycle.evaluation import evaluate
     from lifecycle.reference import profile
 
-    batch = (judged.rows["moment"] == pipeline.spine.moments[0].name).to_numpy()
-    rows, scores = judged.rows.filter(batch), judged.scores[batch]
-    labels = rows["label"].to_numpy()
-    days = rows["event_day"].to_numpy().astype("datetime64[D]")
+    scores, labels = nightly["score"].to_numpy(), nightly["label"].to_numpy()
+    days = nightly["day"].to_numpy().astype("datetime64[D]")
     metrics = evaluate(labels, scores, days, pipeline.task, threshold=trained.threshold, slices=None, seed=0).metrics
     finite = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
-    return profile(rows, pipeline.inputs, scores, labels, finite)
+    return profile(nightly, pipeline.inputs, scores, labels, finite, days)
 
 
 def _record(
@@ -153,6 +164,7 @@ def _record(
     day: "date",
     trained: "TrainedModel",
     judged: Judged,
+    nightly: "pl.DataFrame",
     rows: "pl.DataFrame",
     context: dg.AssetExecutionContext,
 ) -> TrainingRecord:
@@ -197,6 +209,7 @@ def _record(
             DEFINITIONS: definitions.record(pipeline),
         },
         plots=pictures,
+        judged=nightly,
         trials=trained.tuning.trials,
     )
 

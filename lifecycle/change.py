@@ -2,7 +2,7 @@
 
 What belongs here: change points of a series, as pure functions of that series, so that a replay or a restart finds
 the same ones. Whether a change matters, and what is done about it, is decided elsewhere; drift of inputs is in
-``drift.py``.
+``monitoring.py``.
 """
 
 from __future__ import annotations

@@ -120,6 +120,18 @@ def kullback_leibler(expected: np.ndarray, actual: np.ndarray) -> float:
     return max(float(np.sum(q * np.log(q / p))), 0.0)
 
 
+def expected_index(expected: np.ndarray, actual: np.ndarray) -> float:
+    """Mean of the population stability index when nothing drifted: ``(bins - 1) (1/n + 1/m)``.
+
+    The index is then about ``(1/n + 1/m)`` times a chi-squared variable with ``bins - 1`` degrees of freedom
+    (Yurdakul 2018). ``n`` and ``m`` are the rows of the two windows; bins empty in both do not count.
+    """
+    import numpy as np
+
+    bins = int(np.count_nonzero((expected > 0) | (actual > 0)))
+    return float((bins - 1) * (1 / expected.sum() + 1 / actual.sum()))
+
+
 def jensen_shannon(expected: np.ndarray, actual: np.ndarray) -> float:
     """Jensen-Shannon distance between two binned distributions.
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle import distances, harm
 from lifecycle.day_report import ColumnReport, DayReport, Kind, PredictionSummary
-from lifecycle.drift import expected_index
 from lifecycle.losses import row_losses
 from lifecycle.monitoring_text import errors_of, warnings_of
 from lifecycle.reference import (
@@ -26,7 +25,7 @@ from lifecycle.reference import (
     count_by_day,
     numbers,
 )
-from lifecycle.significance import DayTests, day_tests, false_discovery_q
+from lifecycle.significance import MINIMUM_DAYS, DayTests, day_tests, false_discovery_q
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from lifecycle.features import Feature
     from lifecycle.pipeline import MonitorRule, Task
     from lifecycle.seasonal import SeasonalReference
+
+HARDLY_ANY = 0.01  # share of the reference's rows
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,7 @@ def monitor_day(
         raise ValueError(f"column 'score' of the window has type {window['score'].dtype}; it must hold numbers")
     columns.insert(0, prediction)
     verdicts = _judge(columns, when, rule, sample, seasonal)
-    reports = [
-        _report(column, place, verdicts, when, rule, seasonal, sample is not None)
-        for place, column in enumerate(columns)
-    ]
+    reports = [_report(column, place, verdicts, when, rule, seasonal) for place, column in enumerate(columns)]
     label = _label(reference, window, rule)
     inputs = sorted(reports[1:], key=lambda report: (-report.rank, -(report.psi or 0.0), report.name))
     absent = tuple(sorted(set(reference.feature_names) - {report.name for report in inputs}))
@@ -238,7 +236,7 @@ def _measure(
     if isinstance(profile, NumericProfile):
         values = numbers(column)
         ordered = np.sort(values[np.isfinite(values)])
-        stuck = constant_days(values, when.places, when.days.size) & (profile.constant_days == 0) & (kind == "feature")
+        stuck = constant_days(values, when.places, when.days.size) & (kind == "feature") & _always_varied(profile)
         distinct = int(np.count_nonzero(np.diff(ordered))) + 1 if ordered.size else 0
     else:
         values, ordered, new = np.empty(0), np.empty(0), _new_categories(profile, column, bins)
@@ -283,19 +281,28 @@ def _new_categories(profile: CategoricalProfile, column: pl.Series, bins: np.nda
     return tuple(counted.sort(["rows", "value"], descending=[True, False])["value"].to_list())
 
 
+def _always_varied(profile: NumericProfile) -> bool:
+    """Whether the reference is known to have had no day of one value; without values or with few days it is not."""
+    return len(profile.day_counts) >= MINIMUM_DAYS and profile.minimum is not None and profile.constant_days == 0
+
+
 def _lost(profile: Profile, values: np.ndarray, bins: np.ndarray, stuck: np.ndarray) -> np.ndarray:
     """(rows,) whether the value can tell the model nothing.
 
     In numeric columns: beyond the reference's range by more than that range is wide, which seasons do not do; missing
-    where the reference missed none; the same all day. In categorical ones: never seen, or missing where none was.
+    where the reference missed hardly any; the same all day. In categorical ones: hardly ever seen, or missing where
+    hardly any was.
     """
     import numpy as np
 
-    never = np.array(profile.bin_counts) == 0
+    counts = np.array(profile.bin_counts)
+    # Of so few rows nobody can tell what they lose; they are taken to lose the mean, which all rows missing do not.
+    rare = counts <= min(harm.FEWEST_JUDGED - 1, HARDLY_ANY * counts.sum())
     if isinstance(profile, CategoricalProfile):
-        return never[bins] & (bins >= len(profile.categories))
-    lost = stuck | (never[-1] & (bins == never.size - 1))
-    if profile.minimum is not None and profile.maximum is not None:
+        return rare[bins] & (bins >= len(profile.categories))
+    lost = stuck | (rare[-1] & (bins == rare.size - 1))
+    # A range of no width, that of a constant, says nothing of how far values may reach.
+    if profile.minimum is not None and profile.maximum is not None and profile.maximum > profile.minimum:
         width = profile.maximum - profile.minimum
         with np.errstate(invalid="ignore"):
             lost |= (values < profile.minimum - width) | (values > profile.maximum + width)
@@ -319,7 +326,10 @@ def _usual(profile: Profile, before: np.ndarray, windows: np.ndarray, tests: Day
     import numpy as np
 
     if tests is None:
-        return (expected_index(before, windows[0]), expected_index(before, np.maximum(windows[1:].mean(axis=0), 0)))
+        return (
+            distances.expected_index(before, windows[0]),
+            distances.expected_index(before, np.maximum(windows[1:].mean(axis=0), 0)),
+        )
     own = distances.daily_stability(before, np.array(profile.day_counts))
     return float(tests.expected[0]), float(np.nanmean(own))
 
@@ -426,11 +436,11 @@ def _report(
     when: _Days,
     rule: MonitorRule,
     seasonal: SeasonalReference | None,
-    harm_known: bool,
 ) -> ColumnReport:
     profile, tests, total = column.profile, column.tests, column.counts.sum(axis=0)
     drifted, harmful = verdicts.drifted[place], verdicts.harmful[place]
     # Where nobody can tell the harm, predictions that moved are taken to do some.
+    harm_known = column.harm is not None and _number(column.harm.p_values[0]) is not None
     fired = harmful if harm_known or column.kind != "prediction" else drifted
     flags = fired[1:].tolist()
     seasonal_psi, seasonal_p = (
@@ -547,7 +557,7 @@ def _label(reference: Reference, window: pl.DataFrame, rule: MonitorRule) -> Col
     column = _measure(reference.labels, "label", known["label"], when, None, {}, None)
     if column is None:
         return None
-    return _report(column, 0, _judge([column], when, rule, None, None), when, rule, None, harm_known=False)
+    return _report(column, 0, _judge([column], when, rule, None, None), when, rule, None)
 
 
 def _distinct(profile: Profile) -> int | None:

@@ -264,11 +264,12 @@ def _r2(labels: np.ndarray, scores: np.ndarray) -> tuple[float | None, np.ndarra
 
 
 def _trailing(forecasts: pl.DataFrame, days: int) -> pl.DataFrame:
-    """The last ``days`` days, a NaN turned into null."""
+    """The last ``days`` days, what is not finite turned into null."""
     import polars as pl
 
-    values = [pl.col(name).cast(pl.Float64).fill_nan(None) for name in ("score", "label")]
-    recent = forecasts.with_columns(values).filter(pl.col("day").is_not_null())
+    values = [pl.col(name).cast(pl.Float64) for name in ("score", "label")]
+    dated = forecasts.filter(pl.col("day").is_not_null())
+    recent = dated.with_columns(pl.when(value.is_finite()).then(value) for value in values)
     if recent.is_empty():
         return recent
     return recent.filter(pl.col("day") > pl.col("day").max() - timedelta(days=days))

@@ -168,6 +168,8 @@ class MonitorRule:
         gain over always forecasting the mean); a tenth is the size of fault that must be found.
     harmful_days, of_days : an error fires when so many of the last days were harmful, the last one among them; two of
         five is the rule of the field.
+    concept_days : days over which the champion's errors are followed at most, from those it was judged on.
+    concept_false_alarm_days : mean number of days between false alarms of concept drift.
     seasonal_weeks : past weeks whose same weekday a day is also held against; five days tell a spread, one may lack.
     report_weekday : day of the week (Monday is 0) on which the full Evidently report is made; it is also
         made on the day a drift error begins.
@@ -177,8 +179,8 @@ class MonitorRule:
     drift_days: int = 14
     performance_days: int = 14
     least_days: int = 7
-    feature_psi: float = 0.25
-    prediction_psi: float = 0.25
+    feature_psi: float = 0.2
+    prediction_psi: float = 0.2
     ranking_drop: float = 0.05
     calibration_gap: float = 0.04
     max_missing_growth: float = 0.2
@@ -186,6 +188,8 @@ class MonitorRule:
     harm_skill_share: float = 0.1
     harmful_days: int = 2
     of_days: int = 5
+    concept_days: int = 90
+    concept_false_alarm_days: float = 365.0
     seasonal_weeks: int = 6
     report_weekday: int | None = 6
     alerts: tuple[AlertRule, ...] = SEEDS

@@ -6,7 +6,6 @@ that asks is heard now (cool-down, one at a time) is ``retraining.decide``; sens
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -98,14 +97,19 @@ def decide_night(pipeline: str, night: Night, state: State, policy: RetrainPolic
     return decide(causes(pipeline, night, state, policy), state, policy, night.day)
 
 
-def needs_probe(answer: Retrain, state: State, policy: RetrainPolicy) -> bool:
-    """Whether a probe should come before this training.
+def probed(kind: str | None, has_champion: bool, policy: RetrainPolicy) -> bool:
+    """Whether a probe comes before a training that a cause of some kind asked for; None is a person.
 
     Not for a person, who knows what they ask for, nor for the first model, which has no champion to beat.
     """
-    asked: Sequence[Cause] = (answer.cause, *answer.also)
-    by_hand = any(cause.kind == "manual" for cause in asked)
-    return policy.probe_confidence is not None and state.last_training_day is not None and not by_hand
+    return policy.probe_confidence is not None and has_champion and kind not in (None, "manual")
+
+
+def needs_probe(answer: Retrain, state: State, policy: RetrainPolicy) -> bool:
+    """Whether a probe should come before this training; see ``probed``. One cause by a person is enough for none."""
+    kinds = {cause.kind for cause in (answer.cause, *answer.also)}
+    kind = "manual" if "manual" in kinds else answer.cause.kind
+    return probed(kind, state.last_training_day is not None, policy)
 
 
 def after_probe(answer: Retrain, probe: Probe, policy: RetrainPolicy) -> Retrain | Wait:

@@ -1,7 +1,7 @@
 """The reference: the profile of data and predictions that comes with a champion.
 
 What belongs here: making the profile, counting other data over the same bins, and its JSON form. Comparing
-is in ``drift.py`` and ``performance.py``; where the JSON is kept is the registry's business.
+is in ``monitoring.py`` and ``performance.py``; where the JSON is kept is the registry's business.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from lifecycle.reference import Reference, column_bins, count_by_day
+from lifecycle.reference import Profile, Reference, column_bins, count_by_day
 from lifecycle.significance import day_tests
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class SeasonalReference:
             return None, None
         age = (np.datetime64(day) - self.days).astype(int)
         like = (age > 0) & (age % self.period_days == 0) & (age <= self.period_days * self.periods)
-        past = self.counts[name][like]
+        past = self.counts[name][like & (self.counts[name].sum(axis=1) > 0)]
         if not past.sum():
             return None, None
         tests = day_tests(past, counts[None, :], np.array([1]))
@@ -68,8 +68,9 @@ def seasonal_reference(
 
     Parameters
     ----------
-    past : (rows,) with ``day`` and the reference's features, as far as it has them, and ``score``. For windows of some
-        hours of the day, pass the rows of the same hours.
+    past : (rows,) with ``day`` and the reference's features, as far as it has them, and ``score``, null where another
+        version forecast: such rows count for the features alone. For windows of some hours of the day, pass the rows
+        of the same hours.
     periods : how many weeks back (periods of ``period_days``) a day is compared with.
     period_days : 7 for the same weekday, 1 for every day.
 
@@ -87,11 +88,15 @@ def seasonal_reference(
         raise ValueError(f"periods ({periods}) and period_days ({period_days}) must be at least 1")
     past = past.filter(pl.col("day").is_not_null())
     days, places = np.unique(past["day"].cast(pl.Date).to_numpy(), return_inverse=True)
-    columns = {profile.name: (profile, profile.name) for profile in reference.features}
-    columns[reference.predictions.name] = (reference.predictions, "score")
+    everything = np.ones(past.height, dtype=bool)
+    columns: list[tuple[Profile, str, np.ndarray]] = [
+        (profile, profile.name, everything) for profile in reference.features
+    ]
+    if "score" in past.columns:
+        columns.append((reference.predictions, "score", past["score"].is_not_null().to_numpy()))
     counts = {
-        name: count_by_day(rows, len(profile.bin_counts), places, days.size)
-        for name, (profile, source) in columns.items()
+        profile.name: count_by_day(rows[counted], len(profile.bin_counts), places[counted], days.size)
+        for profile, source, counted in columns
         if source in past.columns and (rows := column_bins(profile, past[source])) is not None
     }
     return SeasonalReference(days, counts, period_days, periods)

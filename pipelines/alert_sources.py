@@ -188,6 +188,9 @@ def _decided(pipeline: Pipeline, entry: dict[str, Any]) -> Iterator[Event]:
                 yield Resolved(f"version {version} of {pipeline.name} was promoted", link=link, evidence=asked, at=at)
         case "gate":
             message = f"refused as of {entry['day']}, the champion stays: {entry['reason']}"
+        case "probe":
+            saved = "probed, and worth a training" if evidence["worth"] else "probed, and not trained"
+            message = f"{saved}, as of {entry['day']}: {entry['reason']}"
         case "rollback":
             message = (
                 f"serves again instead of version {entry['replaces']}, by {entry['decided_by']}: {entry['reason']}"

@@ -23,6 +23,7 @@ from resources.settings import Settings
 NIGHTLY_SENSOR = "run_nightly_on_new_files"
 FIRST_MODEL_SENSOR = "train_first_model"
 CHECKS_SENSOR = "retrain_on_failed_checks"
+POLICY_SENSORS = (CHECKS_SENSOR, "retrain_on_new_labels", "retrain_on_age")
 
 
 @dataclass(frozen=True)

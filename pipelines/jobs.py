@@ -8,7 +8,7 @@ from assets import stage
 from lifecycle.pipeline import Pipeline
 from resources.settings import Settings
 
-RETRAIN_STAGES = ("training_set", "trained_model", "registered_version", "deployment")
+RETRAIN_STAGES = ("training_set", "probe", "trained_model", "registered_version", "deployment")
 HISTORY_GROUPS = ("raw", "validated", "features")
 
 
@@ -52,7 +52,8 @@ def build(pipeline: Pipeline, settings: Settings) -> dg.Definitions:  # noqa: AR
             job(
                 retrain_name(pipeline),
                 retrain,
-                "Train a challenger as of the day, register it, and let the gate decide whether it serves.",
+                "Probe whether a new model would beat the champion; if so, train a challenger as of the day, register "
+                "it, and let the gate decide whether it serves.",
             ),
             job(
                 history_name(pipeline),

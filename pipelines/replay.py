@@ -24,8 +24,8 @@ import dagster as dg
 
 from lifecycle.calendar import days_between
 from lifecycle.pipeline import Pipeline
-from pipelines.driver import CHECKS_SENSOR, FIRST_MODEL_SENSOR, Driver, Ran
-from pipelines.retraining import monthly_cause, request_for
+from pipelines.driver import FIRST_MODEL_SENSOR, POLICY_SENSORS, Driver, Ran
+from pipelines.retraining import monthly_cause, request_for, state_of
 from resources.settings import Settings, quiet_environment
 
 POLICIES = ("never", "monthly", "checks")
@@ -58,9 +58,12 @@ def replay(pipeline: Pipeline, settings: Settings, policy: str, span: Span) -> l
 
     Parameters
     ----------
-    policy : "never" trains the first model only; "monthly" also on the first day of every month; "checks" when the
-        drift or performance check fails.
+    policy : "never" trains the first model only; "monthly" also on the first day of every month, without a probe;
+        "checks" when the pipeline's own policy asks for it.
     """
+    if policy == "monthly":
+        unconditional = dataclasses.replace(pipeline.retraining, probe_confidence=None)
+        pipeline = dataclasses.replace(pipeline, retraining=unconditional)
     driver = Driver(pipeline, settings)
     journal: list[Ran] = []
     started = time.perf_counter()
@@ -84,15 +87,18 @@ def _runs(driver: Driver, policy: str, span: Span) -> Iterator[Ran]:
 
 def _retrainings(driver: Driver, policy: str, day: date) -> Iterator[Ran]:
     """What the policy's sensors ask for after a night; the first model is asked for under every policy."""
-    sensors = [FIRST_MODEL_SENSOR, *([CHECKS_SENSOR] if policy == "checks" else [])]
-    requests = [request for sensor in sensors for request in driver.tick(sensor)]
+    sensors = [FIRST_MODEL_SENSOR, *(POLICY_SENSORS if policy == "checks" else [])]
+    # As the daemon does it: what one sensor asks for is under way when the next one is evaluated.
+    for sensor in sensors:
+        for request in driver.tick(sensor):
+            yield driver.run(request)
     tomorrow = day + timedelta(days=1)
     if policy == "monthly" and tomorrow.day == 1 and driver.ledger.last_training_day(driver.pipeline.name) != day:
         cause = monthly_cause(driver.pipeline, day, f"{tomorrow:%Y-%m}")
-        answer = request_for(driver.pipeline, [cause], driver.instance, driver.ledger, "retrain_monthly")
-        requests += [answer] if isinstance(answer, dg.RunRequest) else []
-    for request in requests:
-        yield driver.run(request)
+        state = state_of(driver.pipeline, driver.instance, driver.ledger)
+        answer = request_for(driver.pipeline, [cause], state, "retrain_monthly")
+        if isinstance(answer, dg.RunRequest):
+            yield driver.run(answer)
 
 
 def _progress(span: Span, policy: str, ran: Ran, started: float) -> None:

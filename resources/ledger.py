@@ -13,7 +13,7 @@ from resources.lake import Lake
 if TYPE_CHECKING:
     import polars as pl
 
-Event = Literal["retrain", "wait", "gate", "promotion", "rollback"]
+Event = Literal["probe", "gate", "promotion", "rollback"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,16 @@ class Ledger:
 
         judged = self.entries(pipeline).filter(pl.col("event") == "gate")
         return judged["day"].max() if judged.height else None  # type: ignore[return-value]
+
+    def last_probe_day(self, pipeline: str) -> date | None:
+        """The last day on which a probe advised against a training; None if a model was judged since."""
+        import polars as pl
+
+        saved = self.entries(pipeline).filter(
+            (pl.col("event") == "probe") & (pl.col("evidence").str.json_path_match("$.worth") == "false")
+        )
+        day, judged = saved["day"].max() if saved.height else None, self.last_training_day(pipeline)
+        return day if day is not None and (judged is None or day > judged) else None  # type: ignore[return-value,operator]
 
 
 def _table(pipeline: str) -> str:

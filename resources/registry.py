@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.reference import Reference
 
 if TYPE_CHECKING:
+    import polars as pl
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-MODEL, REFERENCE, DEFINITIONS = "model", "reference.json", "features.json"
+MODEL, REFERENCE, DEFINITIONS, JUDGED = "model", "reference.json", "features.json", "judged.parquet"
 MOST_VERSIONS = 100  # that a listing tells of: the newest
 
 
@@ -59,13 +60,19 @@ class Version:
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What a training run leaves in MLflow besides the model."""
+    """What a training run leaves in MLflow besides the model.
+
+    Parameters
+    ----------
+    judged : (rows,) the model's forecasts on the days it was judged on: ``day``, ``score``, ``label`` and its inputs.
+    """
 
     params: Mapping[str, Any]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     documents: Mapping[str, Any]
     plots: Mapping[str, bytes]
+    judged: pl.DataFrame
     trials: list[Mapping[str, Any]] = field(default_factory=list)
 
 
@@ -81,6 +88,7 @@ class Registry:
     tracking_uri: str
     artifacts: str
     _models: dict[tuple[str, int], Any] = field(default_factory=dict, compare=False)
+    _judged: dict[str, pl.DataFrame | None] = field(default_factory=dict, compare=False)
 
     def log_training(self, name: str, estimator: Any, record: TrainingRecord, reference: Reference) -> str:
         """Logs one training run, with its model and its reference, and returns the run's id."""
@@ -100,6 +108,9 @@ class Registry:
                 for plot, png in record.plots.items():
                     (Path(folder) / plot).write_bytes(png)
                 mlflow.log_artifacts(folder, "plots")
+            with tempfile.TemporaryDirectory() as folder:
+                record.judged.write_parquet(Path(folder) / JUDGED)
+                mlflow.log_artifact(str(Path(folder) / JUDGED))
             mlflow.log_text(json.dumps(list(record.trials), indent=1, default=str), "trials.json")
             mlflow.sklearn.log_model(
                 estimator,
@@ -186,6 +197,10 @@ class Registry:
     def run_tags(self, run_id: str) -> dict[str, str]:
         return dict(self._client.get_run(run_id).data.tags)
 
+    def run_params(self, run_id: str) -> dict[str, str]:
+        """What a training run logged of how its model was made, as text."""
+        return dict(self._client.get_run(run_id).data.params)
+
     def estimator(self, version: Version) -> Any:
         """The fitted model of a version; loaded once a process."""
         import mlflow
@@ -199,6 +214,23 @@ class Registry:
     def reference(self, version: Version) -> Reference:
         """The profile of data and predictions that came with a version."""
         return Reference.from_json(self._text(version.run_id, REFERENCE))
+
+    def judged(self, version: Version) -> pl.DataFrame | None:
+        """A version's forecasts on the days it was judged on, see ``TrainingRecord``; read once a process.
+
+        None for versions that were trained before this was kept.
+        """
+        import polars as pl
+        from mlflow.exceptions import MlflowException
+
+        if version.run_id not in self._judged:
+            self._judged.clear()  # one champion at a time is asked about
+            try:
+                found = pl.read_parquet(self._download(version.run_id, JUDGED))
+            except (MlflowException, OSError):
+                found = None
+            self._judged[version.run_id] = found
+        return self._judged[version.run_id]
 
     def document(self, run_id: str, name: str) -> Any:
         """A JSON document that a training run left."""

@@ -203,7 +203,7 @@ TINY = Pipeline(
         calibration_gap=4.0,
         report_weekday=None,
     ),
-    retraining=RetrainPolicy(cool_down_days=8),
+    retraining=RetrainPolicy(cool_down_days=8, probe_confidence=0.5),
     feed=write_day,
 )
 

@@ -91,6 +91,7 @@ def test_every_stage_has_been_through(life: Life) -> None:
         "feature_catalogue",
         "online_features",
         "training_set",
+        "probe",
         "trained_model",
         "registered_version",
         "deployment",
@@ -185,10 +186,12 @@ def test_the_gate_decides_and_the_ledger_says_why(life: Life) -> None:
     assert entries == [
         (FIRST_NIGHT, "gate", "train_first_model", 1, None),
         (FIRST_NIGHT, "promotion", "gate", 1, None),
+        (RETRAINED, "probe", "retrain_on_failed_checks", 1, None),
         (RETRAINED, "gate", "retrain_on_failed_checks", 2, 1),
         (RETRAINED, "promotion", "gate", 2, 1),
     ]
-    reason, evidence = life.ledger.row(2, named=True)["reason"], json.loads(life.ledger["evidence"][2])
+    assert json.loads(life.ledger["evidence"][2])["worth"] is True
+    reason, evidence = life.ledger.row(3, named=True)["reason"], json.loads(life.ledger["evidence"][3])
     assert "version 2 is better than version 1" in reason
     assert evidence["cause"].startswith("performance_report:performs")
     assert evidence["improvement"] > 0

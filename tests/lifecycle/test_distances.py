@@ -12,6 +12,7 @@ from scipy.spatial.distance import jensenshannon
 from lifecycle.distances import (
     chi_square,
     daily_stability,
+    expected_index,
     jensen_shannon,
     kolmogorov_smirnov,
     kullback_leibler,
@@ -127,3 +128,37 @@ def test_empty_windows_and_other_lengths_are_refused_in_words() -> None:
         with pytest.raises(ValueError, match="same bins"):
             distance(np.array([1, 2]), np.array([1]))
     assert sketch(np.array([np.nan, np.inf])) is None
+
+
+@given(counts)
+def test_the_index_is_never_negative_and_does_not_care_which_window_comes_first(pairs: list[tuple[int, int]]) -> None:
+    before, now = np.array(pairs).T
+    psi = population_stability_index(before, now)
+    assert psi >= 0
+    assert psi == pytest.approx(population_stability_index(now, before), abs=1e-12)
+
+
+@given(st.lists(st.integers(0, 500), min_size=1).filter(any), st.integers(1, 50))
+def test_the_index_of_equal_shares_is_zero_whatever_the_sizes(before: list[int], times: int) -> None:
+    assert population_stability_index(np.array(before), times * np.array(before)) == pytest.approx(0, abs=1e-12)
+
+
+@given(counts, st.integers(0, 11))
+def test_the_index_does_not_change_with_a_bin_that_both_leave_empty(pairs: list[tuple[int, int]], place: int) -> None:
+    before, now = np.array(pairs).T
+    place = min(place, before.size)
+    psi = population_stability_index(np.insert(before, place, 0), np.insert(now, place, 0))
+    assert psi == pytest.approx(population_stability_index(before, now))
+
+
+def test_the_index_without_drift_is_on_average_what_is_expected_of_sampling() -> None:
+    random, shares = np.random.default_rng(3), np.full(10, 0.1)
+    pairs = [(random.multinomial(4000, shares), random.multinomial(1000, shares)) for _ in range(400)]
+    mean = np.mean([population_stability_index(*pair) for pair in pairs])
+    assert mean == pytest.approx(expected_index(*pairs[0]), rel=0.1)
+
+
+@pytest.mark.parametrize(("before", "now"), [([1, 2], [1]), ([0, 0], [1, 2]), ([1, 2], [-1, 3])])
+def test_counts_that_are_no_distribution_are_refused(before: list[int], now: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"bins|counts"):
+        population_stability_index(np.array(before), np.array(now))

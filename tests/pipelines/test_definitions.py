@@ -48,7 +48,7 @@ def test_tables_have_a_schema_with_descriptions(definitions: dg.Definitions) -> 
 
 
 def test_a_range_of_days_is_one_run_in_every_stage_but_training(definitions: dg.Definitions) -> None:
-    on_demand = {"training_set", "trained_model", "registered_version", "deployment"}
+    on_demand = {"training_set", "probe", "trained_model", "registered_version", "deployment"}
     for assets in definitions.resolve_asset_graph().assets_defs:
         # A check that is a step of its own makes nothing and has no policy.
         if assets.keys and not {key.path[-1] for key in assets.keys} & on_demand:
@@ -67,11 +67,12 @@ def test_the_lineage_goes_the_way_of_the_design(pipeline: Pipeline, definitions:
     assert upstream("online_features") == {"features"}
     assert upstream("feature_catalogue") == {"features", "batch_predictions"}
     assert upstream("training_set") == {"validated", "features"}
-    assert upstream("trained_model") == {"training_set"}
+    assert upstream("probe") == {"training_set"}
+    assert upstream("trained_model") == {"training_set", "probe"}
     assert upstream("registered_version") == {"trained_model"}
     assert upstream("deployment") == {"registered_version", "training_set"}
     assert upstream("batch_predictions") == {"validated", "features", "deployment"}
-    assert upstream("drift_report") == {"batch_predictions"}
+    assert upstream("drift_report") == {"batch_predictions", "validated"}
     assert upstream("performance_report") == {"batch_predictions", "validated"}
 
 
@@ -80,7 +81,7 @@ def test_the_night_leaves_training_to_the_retraining(pipeline: Pipeline, definit
         layer = definitions.resolve_job_def(f"{pipeline.name}__{job}").asset_layer
         return {key.path[1] for key in layer.executable_asset_keys}
 
-    retrain = {"training_set", "trained_model", "registered_version", "deployment"}
+    retrain = {"training_set", "probe", "trained_model", "registered_version", "deployment"}
     assert assets("retrain") == retrain
     assert assets("history") == {"raw", "validated", "features"}
     assert not assets("nightly") & retrain
