@@ -1,0 +1,83 @@
+"""Concept drift: errors that grow beyond what the forecasts announce."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from lifecycle.concept import concept_drift, excess_by_day
+from lifecycle.pipeline import MonitorRule
+
+RULE = MonitorRule()
+START = date(2013, 3, 1)
+ROWS_A_DAY = 400
+
+
+def make_forecasts(days: int, turns: int | None = None, hard: int | None = None, seed: int = 0) -> pl.DataFrame:
+    """Calibrated forecasts; from day ``turns`` on labels are by chance, on day ``hard`` everything is even odds."""
+    random = np.random.default_rng(seed)
+    frames = []
+    for number in range(days):
+        scores = np.full(ROWS_A_DAY, 0.5) if number == hard else random.beta(2, 6, ROWS_A_DAY)
+        chances = 1 - scores if turns is not None and number >= turns else scores
+        frames.append(
+            pl.DataFrame(
+                {
+                    "day": [START + timedelta(days=number)] * ROWS_A_DAY,
+                    "score": scores,
+                    "label": (random.random(ROWS_A_DAY) < chances).astype(float),
+                }
+            )
+        )
+    return pl.concat(frames)
+
+
+def judge(forecasts: pl.DataFrame, day: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    found = concept_drift(excess_by_day(forecasts, "classification"), RULE, START + timedelta(days=day))
+    return found.errors, found.warnings
+
+
+def test_calibrated_forecasts_lose_what_they_announce() -> None:
+    excess = excess_by_day(make_forecasts(60), "classification")
+    assert list(excess) == [START + timedelta(days=number) for number in range(60)]
+    means = np.array(list(excess.values()))
+    assert abs(means.mean()) < 3 * means.std(ddof=1) / 60**0.5
+
+
+def test_a_day_that_is_hard_to_forecast_and_said_to_be_is_no_concept_drift() -> None:
+    excess = excess_by_day(make_forecasts(40, hard=30), "classification")
+    assert abs(excess[START + timedelta(days=30)]) < 3 * np.std(list(excess.values()))
+
+
+def test_labels_that_no_longer_follow_the_inputs_are_an_error_within_days_that_names_since_when() -> None:
+    forecasts = make_forecasts(40, turns=30)
+    (error,), _ = judge(forecasts, 32)
+    assert error.startswith("The loss beyond what the forecasts announce has grown from ")
+    assert f"since {START + timedelta(days=30)} (CUSUM" in error
+
+
+def test_nothing_is_said_while_nothing_changes() -> None:
+    forecasts = make_forecasts(60)
+    assert {judge(forecasts, day)[0] for day in range(20, 60)} == {()}
+
+
+def test_a_change_is_heard_for_some_days_and_not_for_ever() -> None:
+    forecasts = make_forecasts(60, turns=30)
+    heard = [day for day in range(28, 60) if judge(forecasts, day)[0]]
+    assert heard
+    assert heard[0] <= 32
+    assert len(heard) <= RULE.of_days
+
+
+def test_days_after_today_are_not_looked_at() -> None:
+    forecasts = make_forecasts(40, turns=30)
+    assert judge(forecasts, 29) == judge(forecasts.filter(pl.col("day") <= START + timedelta(days=29)), 29)
+
+
+def test_without_labels_there_is_nothing_to_judge() -> None:
+    nothing = make_forecasts(3).with_columns(label=pl.lit(None, dtype=pl.Float64))
+    assert excess_by_day(nothing, "classification") == {}
+    found = concept_drift({}, RULE, START)
+    assert (found.days, found.errors, found.warnings) == ((), (), ())
