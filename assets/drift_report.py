@@ -123,7 +123,10 @@ def build(pipeline: Pipeline) -> dg.Definitions:
             yield stage.passed(asset, "no_drift", True, message)
             return
         html = _full_report(pipeline, last, newest.report, newest.version, newest.window, lake, reports, registry)
-        yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(newest.report, newest.version, html))
+        metadata = _metadata(newest.report, newest.version, html)
+        if newest.report.errors or last.weekday() == pipeline.monitor.report_weekday:
+            metadata |= _ranked(newest.report, pipeline.monitor.feature_psi)
+        yield dg.MaterializeResult(asset_key=asset, metadata=metadata)
         yield _check(asset, newest.report)
 
     return dg.Definitions(assets=[drift_report])
@@ -262,6 +265,19 @@ def _metadata(report: DayReport, version: Version, html: Path | None) -> dict[st
         )
         metadata["predictions"] = dg.MetadataValue.md(stage.image(png, title))
     return metadata
+
+
+def _ranked(report: DayReport, limit: float) -> dict[str, Any]:
+    """The features that moved most, beside what days' differences alone would give."""
+    from lifecycle import plots
+
+    moved = sorted((found for found in report.features if found.psi is not None), key=lambda found: -(found.psi or 0.0))
+    if not moved:
+        return {}
+    title = f"{sum(found.drifted for found in report.features)} of {len(report.features)} features drifted"
+    sizes, usual = ([getattr(found, name) or 0.0 for found in moved] for name in ("psi", "expected_psi"))
+    png = plots.drift_bars([found.name for found in moved], sizes, limit, title, usual)
+    return {"features": dg.MetadataValue.md(stage.image(png, title))}
 
 
 def _outputs(report: DayReport) -> "pl.DataFrame":

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets import stage
-from assets.batch_predictions import predictions_table
 from assets.examples import read_labels
+from assets.issued import read_issued
 from lifecycle.concept import Concept, concept_drift, excess_by_day
 from lifecycle.estimation import COVERAGE, Estimate
 from lifecycle.outlook import WEEK_DAYS, Outlook, last_week, outlook, realised_ranking
-from lifecycle.performance import PerformanceReport, realised
+from lifecycle.performance import PerformanceReport, profit_curve, realised
 from lifecycle.pipeline import MonitorRule, Pipeline, Task
 from resources.lake import Lake
 from resources.registry import Registry, Version
@@ -119,10 +119,12 @@ class _Night:
     Parameters
     ----------
     concept, outlook : None before a version has forecast.
+    forecasts : (rows,) that the report judges, with ``score`` and ``label``.
     week_to, week_ranking : the newest week whose labels have come, and its AUC or R².
     """
 
     report: PerformanceReport
+    forecasts: "pl.DataFrame"
     version: Version | None
     concept: Concept | None
     outlook: Outlook | None
@@ -158,14 +160,14 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
         slices=pipeline.slices,
     )
     if version is None or reference is None:
-        return _Night(report, None, None, None, week_to, week_ranking)
+        return _Night(report, judging, None, None, None, week_to, week_ranking)
     own = issued.filter(pl.col("model_version") == version.number)
     judged = registry.judged(version)
     seen = {**_judged_excess(judged, task), **_past_excess(past, version.number, day, rule.concept_days)}
     concept = concept_drift({**seen, **excess_by_day(own, task)}, rule, day)
     before = _past_estimates(past, week_to, week_ranking)
     ahead = outlook(judged, own, before, reference, rule, task, day, pipeline.gate.window_days, version.threshold)
-    return _Night(report, version, concept, ahead, week_to, week_ranking)
+    return _Night(report, judging, version, concept, ahead, week_to, week_ranking)
 
 
 def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame":
@@ -175,7 +177,7 @@ def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame":
     first = day - timedelta(days=_window(pipeline) - 1)
     key = list(pipeline.spine.key)
     columns = dict.fromkeys([*key, "event_day", "score", "model_version", *pipeline.slices])
-    issued = lake.read(predictions_table(pipeline), first - timedelta(days=1), day, [*columns])
+    issued = read_issued(pipeline, lake, first - timedelta(days=1), day, [*columns])
     labels = read_labels(pipeline, lake, first, day).select(*key, "label")
     joined = issued.filter(pl.col("score").is_not_null()).join(labels, on=key, how="left")
     # The lake gives rows of a day in the order they were written; the last version must be the last.
@@ -339,7 +341,11 @@ def _metadata(pipeline: Pipeline, day: date, night: _Night, lake: Lake) -> dict[
     metadata: dict[str, Any] = {"dagster/row_count": report.rows}
     if report.reason:
         metadata["no_verdict"] = report.reason
-    metadata |= _pictures(pipeline, day, lake)
+    metadata |= _loss_picture(pipeline, day, lake)
+    # Drawing takes a night's twentieth each; what changes slowly is drawn once a week, and when something is wrong.
+    concern = report.errors or (night.concept and night.concept.errors) or (night.outlook and night.outlook.errors)
+    if concern or day.weekday() == pipeline.monitor.report_weekday:
+        metadata |= {**_outlook_picture(pipeline, day, lake), **_value_picture(pipeline, night)}
     if night.outlook:
         metadata["estimated"] = _outlook_text(night.outlook)
         metadata["estimates_so_far"] = night.outlook.grade.verdict
@@ -354,30 +360,61 @@ def _metadata(pipeline: Pipeline, day: date, night: _Night, lake: Lake) -> dict[
     }
 
 
-def _pictures(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any]:
-    """The loss of the last months, and ranking as it was estimated and as it turned out."""
+def _loss_picture(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any]:
+    """The loss of the last months."""
     import polars as pl
 
     from lifecycle import plots
 
-    measure, ranked = ("log_loss", "AUC") if pipeline.task == "classification" else ("rmse", "R²")
-    past = lake.read(performance_table(pipeline), day - timedelta(days=90), day).sort("day")
+    measure = "log_loss" if pipeline.task == "classification" else "rmse"
+    past = _drawn(pipeline, day, lake)
     if measure not in past.columns or past[measure].drop_nulls().len() < 2:
         return {}
     past = past.filter(pl.col(measure).is_not_null())
-    window = pipeline.monitor.performance_days
-    title = f"{measure.replace('_', ' ')} of the last {window} days is {past[measure][-1]:.3f} at the close of {day}"
-    png = plots.over_days(past["day"].to_list(), {measure: past[measure].to_list()}, title, measure.replace("_", " "))
-    drawn = {"performance": dg.MetadataValue.md(stage.image(png, title))}
+    window, unit = pipeline.monitor.performance_days, measure.replace("_", " ")
+    title = f"{unit} of the last {window} days is {past[measure][-1]:.3f} at the close of {day}"
+    png = plots.over_days(past["day"].to_list(), {measure: past[measure].to_list()}, title, unit)
+    return {"performance": dg.MetadataValue.md(stage.image(png, title))}
+
+
+def _outlook_picture(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any]:
+    """Ranking of weeks as it was estimated before their labels, and as it turned out."""
+    import polars as pl
+
+    from lifecycle import plots
+
+    past = _drawn(pipeline, day, lake)
     happened = past.select(pl.col("week_to").alias("estimated_to"), pl.col("week_ranking").alias("realised"))
     weeks = past.filter(pl.col("estimated").is_not_null()).select("estimated_to", "estimated")
     weeks = weeks.join(happened, on="estimated_to", how="left").sort("estimated_to")
-    if weeks.height > 1:
-        title = f"{ranked} of the week that ends on a day: estimated before its labels, and realised"
-        series = {name: weeks[name].to_list() for name in ("estimated", "realised")}
-        png = plots.over_days(weeks["estimated_to"].to_list(), series, title, ranked)
-        drawn["estimated_and_realised"] = dg.MetadataValue.md(stage.image(png, title))
-    return drawn
+    if weeks.height < 2:
+        return {}
+    ranked = "AUC" if pipeline.task == "classification" else "R²"
+    title = f"{ranked} of the week that ends on a day: estimated before its labels, and realised"
+    series = {name: weeks[name].to_list() for name in ("estimated", "realised")}
+    png = plots.over_days(weeks["estimated_to"].to_list(), series, title, ranked)
+    return {"estimated_and_realised": dg.MetadataValue.md(stage.image(png, title))}
+
+
+def _value_picture(pipeline: Pipeline, night: _Night) -> dict[str, Any]:
+    """What acting from other thresholds on would have been worth."""
+    from lifecycle import plots
+
+    threshold = night.version.threshold if night.version else None
+    if pipeline.costs is None or threshold is None or night.report.reason:
+        return {}
+    scores, labels = (night.forecasts[name].cast(float).to_numpy() for name in ("score", "label"))
+    curve = profit_curve(scores, labels, pipeline.costs)
+    ends = [night.report.metrics[f"value_acting_on_{which}_per_1000"] or 0.0 for which in ("none", "all")]
+    made, unit = night.report.metrics["value_per_1000"] or 0.0, f"{pipeline.costs.unit} per 1,000"
+    title = f"Acting from {threshold:.2f} on was worth {made:,.0f} {unit}"
+    thresholds, values = (curve[name].to_numpy() for name in ("threshold", "value_per_1000"))
+    png = plots.value_by_threshold(thresholds, values, threshold, title, unit, *ends)
+    return {"value": dg.MetadataValue.md(stage.image(png, title))}
+
+
+def _drawn(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame":
+    return lake.read(performance_table(pipeline), day - timedelta(days=90), day)
 
 
 def _intervals(report: PerformanceReport) -> "pl.DataFrame":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from lifecycle.pipeline import Task
 
+NO_CHANGE = 1e-12  # of the mean loss
 FEWEST_JUDGED = 30  # a bin with fewer judged rows is taken to lose what all rows lose
 
 
@@ -116,8 +117,8 @@ def estimate(
     Parameters
     ----------
     windows : (windows, bins) rows of each window that are not lost.
-    lost : (windows,) the others: values far beyond the reference's range, of a category it never saw, missing where
-        it missed none, or the same all day where it never was.
+    lost : (windows,) the others: values far beyond the reference's range, of a category it hardly ever saw, missing
+        where it missed hardly any, or the same all day where it never was.
     days : (windows,) days in each window.
     importance : growth of the mean loss when the column is shuffled; None counts as zero.
 
@@ -130,7 +131,8 @@ def estimate(
     -----
     Importance weighting under covariate shift; Shimodaira (2000). The variance has two parts: that of the bins' mean
     losses and shares, linearised and clustered by judged day (Liang & Zeger 1986), and that of the window's shares,
-    from how much the bins' mean losses, averaged with a day's shares, vary over the judged days.
+    from how much the bins' mean losses, averaged with a day's shares, vary over the judged days. The importance is
+    taken as it is, without an error of its own: that all rows are lost is certain to cost it.
     """
     import numpy as np
 
@@ -144,16 +146,20 @@ def estimate(
     with np.errstate(divide="ignore", invalid="ignore"):
         shares, lost_share = windows / rows[:, None], lost / rows
     change = (shares @ means + lost_share * (mean + max(importance or 0.0, 0.0))) - (of_bin @ means) / total
+    change[np.abs(change) < NO_CHANGE * abs(mean)] = 0.0  # what summing leaves behind
     if len(counts) < MINIMUM_DAYS:
         unknown = np.full(change.shape, np.nan)
         return Harm(change, unknown, unknown)
     ratio = np.divide(shares, of_bin / total, out=np.ones_like(shares), where=known)
     residuals = np.where(known, sums - counts * means, 0.0)
-    influence = ((ratio - 1) @ residuals.T - counts @ (means - mean)) / total
+    # Rows that are lost, or in a bin not known, are given the mean loss itself, from which the change is counted.
+    at_mean = lost_share + shares[:, ~known].sum(axis=1)
+    of_mean = sums.sum(axis=1) - counts.sum(axis=1) * mean
+    influence = ((ratio - 1) @ residuals.T - counts @ (means - mean) + np.outer(at_mean, of_mean)) / total
     clusters = len(counts)
     of_judged = clusters / (clusters - 1) * np.sum(influence**2, axis=1)
     of_day = np.var(counts @ means / counts.sum(axis=1), ddof=1)
-    error = np.sqrt(of_judged + of_day / np.maximum(days, 1))
+    error = np.sqrt(of_judged + (1 - at_mean) ** 2 * of_day / np.maximum(days, 1))
     return Harm(change, error, _chance(change, error, clusters - 1))
 
 

@@ -210,53 +210,6 @@ def by_month(months: Sequence[date], lines: Mapping[str, Sequence[float | None]]
     return _png(figure)
 
 
-def counts_per_day(days: Sequence[date], counts: Mapping[str, Sequence[int]], title: str, unit: str = "rows") -> bytes:
-    """Counts of each day, stacked: for example valid, duplicate and quarantined rows."""
-    import numpy as np
-
-    figure, (axes,) = _figure(title)
-    dates = _dates(days).astype(int)  # days since 1970, matplotlib's own unit
-    first = int(dates.min()) if dates.size else 0
-    edges = np.arange(first, int(dates.max()) + 2 if dates.size else first + 2) - 0.5
-    base = np.zeros(edges.size - 1)
-    for (name, values), colour in zip(counts.items(), cycle(LINE_COLOURS), strict=False):
-        # One shape for the whole period draws ten times faster than a bar for each day.
-        top = base + np.bincount(dates - first, weights=np.asarray(values, dtype=float), minlength=base.size)
-        axes.stairs(top, edges, baseline=base, fill=True, color=colour, label=name)
-        base = top
-    axes.xaxis_date()
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.set_ylim(0, 1.25 * max(float(base.max(initial=0.0)), 1.0))
-    _label(axes, y=f"{unit} per day")
-    _day_axis(axes, days)
-    axes.grid(axis="x", visible=False)
-    _legend(axes, loc="upper left", columns=len(counts))
-    return _png(figure)
-
-
-def coverage(names: Sequence[str], shares: Sequence[float], title: str, limit: float | None = None) -> bytes:
-    """Share of rows that have each feature, first on top.
-
-    Parameters
-    ----------
-    shares : (features,) between 0 and 1.
-    limit : share below which a feature stands out.
-    """
-    import numpy as np
-
-    percent = 100 * np.asarray(shares, dtype=float)[:MOST_BARS]
-    dashed = f" (dashed: limit {limit:.0%})" if limit is not None else ""
-    figure, axes, places = _named_bars(names, title, f"rows with a value (%){dashed}")
-    low = percent < 100 * (limit or 0.0)
-    axes.barh(places, percent, color=np.where(low, PALETTE["second"], PALETTE["main"]), height=0.7)
-    for place, value in zip(places, percent, strict=True):
-        axes.annotate(f"{value:.0f}", (value, place), (3, 0), textcoords="offset points", va="center", fontsize=7)
-    if limit is not None:
-        axes.axvline(100 * limit, color=PALETTE["limit"], linestyle="--", linewidth=1)
-    axes.set_xlim(0, 106)
-    return _png(figure)
-
-
 def importance_bars(names: Sequence[str], values: Sequence[float], title: str) -> bytes:
     """What a model's inputs are worth, first on top: growth of the mean loss when a column is shuffled."""
     figure, axes, places = _named_bars(names, title, "growth of the mean loss when shuffled")

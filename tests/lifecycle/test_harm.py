@@ -61,6 +61,30 @@ def test_a_value_that_tells_nothing_costs_what_shuffling_the_column_costs() -> N
     assert unknown.change[0] == pytest.approx(0, abs=1e-12)
 
 
+def test_what_all_rows_lose_together_has_no_sampling_error() -> None:
+    """Lost rows lose the mean and the importance; the mean is what the change is counted from, and cancels."""
+    found = estimate(judged(), np.zeros((2, 2)), np.array([300, 0]), np.array([1, 1]), 0.01)
+    assert found is not None
+    assert found.change[0] == pytest.approx(0.01)
+    assert found.standard_error[0] == pytest.approx(0, abs=1e-12)
+    assert found.p_values[0] < 1e-6
+    harmless = estimate(judged(), np.zeros((1, 2)), np.array([300]), TODAY, None)
+    assert harmless is not None
+    assert (harmless.change[0], harmless.p_values[0]) == (0, 0.5)
+
+
+@pytest.mark.parametrize("lost", [700, 2100])
+def test_the_standard_error_is_the_spread_over_worlds_in_which_rows_are_lost(lost: int) -> None:
+    random, errors, changes = np.random.default_rng(6), [], []
+    for seed in range(200):
+        window = random.multinomial(2800 - lost, [0.2, 0.8])
+        found = estimate(judged(seed=seed, rows=100), window[None, :], np.array([lost]), np.array([14]), 0.03)
+        assert found is not None
+        changes.append(found.change[0])
+        errors.append(found.standard_error[0])
+    assert np.mean(errors) == pytest.approx(np.std(changes), rel=0.25)
+
+
 def test_a_bin_that_was_hardly_judged_is_taken_to_be_like_all() -> None:
     losses = BinLosses(np.array([[100, 1]] * 6), np.array([[50.0, 9.0]] * 6))
     found = estimate(losses, np.array([[0, 100]]), NONE, TODAY)

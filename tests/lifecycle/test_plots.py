@@ -34,9 +34,6 @@ DRAWN: dict[str, Callable[[], bytes]] = {
         np.linspace(0, 1, 50), np.linspace(0, -9, 50), 0.2, "Acting pays", "value (USD)", 0.0, -9.0
     ),
     "by month": lambda: plots.by_month(DAYS[::31], {"never": [0.7, None], "on checks": [0.7, 0.8]}, "Pays", "AUC"),
-    "counts": lambda: plots.counts_per_day(DAYS, {"valid": [9] * 40, "quarantined": [1] * 40}, "A tenth is broken"),
-    "counts of no day": lambda: plots.counts_per_day([], {"valid": []}, "Nothing came"),
-    "coverage": lambda: plots.coverage(NAMES, np.linspace(0, 1, 20), "Half are missing " * 12, limit=0.8),
 }
 
 
