@@ -97,8 +97,8 @@ def decide(
 ) -> Decision:
     """Decide whether ``challenger`` may replace ``champion``.
 
-    It must have a lower mean loss with the rule's confidence, be calibrated on average, be no worse than any
-    baseline, and lose no more than the rule allows in any slice with enough rows. The first version, which
+    It must have a lower mean loss with the rule's confidence, be calibrated on average or no worse so than the
+    champion, be no worse than any baseline, and lose no more than the rule allows in any slice with enough rows. The first version, which
     has no champion to beat, must pass the rest.
 
     Parameters
@@ -121,7 +121,7 @@ def decide(
     if not all(criterion.passed for criterion in evidence):
         return _decision(evidence, days, np.empty(0), None, rule)
     loss = row_losses(labels, challenger.scores, task)
-    criteria = [*evidence, _calibrated(challenger, labels, rule), *_beats_baselines(loss, baseline_losses)]
+    criteria = [*evidence, _calibrated(challenger, champion, labels, rule), *_beats_baselines(loss, baseline_losses)]
     if champion is None:
         return _decision(criteria, days, np.empty(0), None, rule)
     gain = row_losses(labels, champion.scores, task) - loss
@@ -193,11 +193,16 @@ def _better(challenger: Scored, champion: Scored, improvement: float, draws: np.
     return Criterion("better than champion", probability, rule.confidence, passed, detail)
 
 
-def _calibrated(challenger: Scored, labels: np.ndarray, rule: GateRule) -> Criterion:
+def _calibrated(challenger: Scored, champion: Scored | None, labels: np.ndarray, rule: GateRule) -> Criterion:
+    """Calibrated on average; or no worse than what serves, as refusing it would keep the larger gap."""
     score, label = float(challenger.scores.mean()), float(labels.mean())
     gap, limit = abs(score - label), rule.max_calibration_gap
+    served = abs(float(champion.scores.mean()) - label) if champion is not None else 0.0
     relation = "within" if gap <= limit else "beyond"
     detail = f"Mean score {score:.3f} against mean label {label:.3f}: a gap of {gap:.3f}, {relation} {limit:g}."
+    if gap > limit and served > limit:
+        limit = served
+        detail = f"{detail[:-1]}, {'no larger' if gap <= limit else 'and larger'} than the champion's {served:.3f}."
     return Criterion("calibration gap", gap, limit, gap <= limit, detail)
 
 

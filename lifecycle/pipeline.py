@@ -138,7 +138,8 @@ class GateRule:
     ----------
     window_days : most recent labelled days, kept out of training, on which both are scored.
     confidence : one-sided confidence at which the challenger's loss must be lower (paired bootstrap by day).
-    max_calibration_gap : largest allowed |mean score - mean label| of the challenger on the window.
+    max_calibration_gap : largest allowed |mean score - mean label| of the challenger on the window; where the
+        champion's is larger still, that.
     max_slice_regression : largest allowed growth of mean loss in any slice of at least ``min_slice_rows``.
     """
 

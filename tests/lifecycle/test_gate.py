@@ -117,6 +117,17 @@ def test_a_model_that_promises_too_much_is_refused() -> None:
     assert [criterion.name for criterion in decision.criteria if not criterion.passed] == ["calibration gap"]
 
 
+def test_a_model_off_by_less_than_the_one_that_serves_is_not_refused_for_it() -> None:
+    window = Window(5)
+    off, further_off = window.scored("new", 0.1, shift=0.9), window.scored("old", 0.1, shift=1.8)
+    decision = window.decide(off, further_off)
+    assert decision.promote
+    (calibration,) = [criterion for criterion in decision.criteria if criterion.name == "calibration gap"]
+    assert "beyond 0.05, no larger than the champion's" in calibration.detail
+    refused = [criterion.name for criterion in window.decide(further_off, off).criteria if not criterion.passed]
+    assert "calibration gap" in refused
+
+
 def test_a_model_worse_than_a_baseline_is_refused_although_it_beats_the_champion() -> None:
     window = Window(6)
     decision = window.decide(window.scored("new", 0.2), window.scored("old", 1.2), baselines={"last year": 0.1})
