@@ -98,8 +98,8 @@ def decide(
     """Decide whether ``challenger`` may replace ``champion``.
 
     It must have a lower mean loss with the rule's confidence, be calibrated on average or no worse so than the
-    champion, be no worse than any baseline, and lose no more than the rule allows in any slice with enough rows. The first version, which
-    has no champion to beat, must pass the rest.
+    champion, be no worse than any baseline, and lose no more than the rule allows in any slice with enough rows.
+    The first version, which has no champion to beat, must pass the rest.
 
     Parameters
     ----------
