@@ -9,6 +9,7 @@ import dagster as dg
 from assets import stage
 from assets.examples import read_spine
 from assets.feature_guard import require_features
+from assets.issued import REPAIR_TAG, issued_table, issued_versions, keep_issued, predictions_table
 from assets.parity import parity_check
 from lifecycle import scoring
 from lifecycle.pipeline import Pipeline
@@ -19,10 +20,6 @@ from resources.registry import Registry, Version
 
 if TYPE_CHECKING:
     import polars as pl
-
-
-def predictions_table(pipeline: Pipeline) -> str:
-    return f"{pipeline.name}/batch_predictions"
 
 
 def build(pipeline: Pipeline) -> dg.Definitions:
@@ -55,9 +52,17 @@ def build(pipeline: Pipeline) -> dg.Definitions:
 
         days = stage.asked_days(context)
         versions = {day: serving_version(pipeline, day, registry, ledger) for day in days}
+        if REPAIR_TAG in context.run.tags:
+            # What was issued says what was live, also where the ledger was written after the night.
+            issued = issued_versions(pipeline, lake, days)
+            for day, number in issued.items():
+                versions[day] = None if number is None else registry.version(pipeline.name, number)
         require_features(pipeline, registry, _roles(versions))
         made = [_predict(pipeline, day, versions[day], lake, feature_store, registry) for day in days]
         rows = pl.concat(made, how="diagonal_relaxed")
+        kept = keep_issued(pipeline, lake, days, rows)
+        if kept:
+            context.log.info(f"forecasts came out otherwise than issued on {kept[0]} to {kept[-1]}; both are kept")
         table_version = lake.write(predictions_table(pipeline), rows, *stage.contiguous(days))
         yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(pipeline, rows, table_version))
         yield from _checks(asset, days, rows)
@@ -89,7 +94,9 @@ def _spec(pipeline: Pipeline) -> dg.AssetSpec:
         "batch_predictions",
         group="predictions",
         description="Forecasts about the next business day, made at the close of this one: score, decision at the "
-        "version's threshold, the version, and the inputs it saw. The partition is the day they were made.",
+        "version's threshold, the version, and the inputs it saw. The partition is the day they were made. Made again "
+        f"from repaired data they are written over; as issued they are then kept in the lake table "
+        f"`{issued_table(pipeline)}`, and performance is judged on those.",
         kinds={"scikitlearn", "deltalake"},
         deps=[
             stage.key(pipeline, "validated", pipeline.spine.table),

@@ -18,7 +18,7 @@ def errors_of(columns: Sequence[ColumnReport], rule: MonitorRule) -> list[str]:
     """A sentence for every column whose drift does harm, the worst first."""
     worst_first = sorted((column for column in columns if column.harmful), key=lambda column: -(column.harm or 0.0))
     return [
-        f"{_subject(column)} drifted and does harm: {_size(column, rule)}; {_harm(column, rule)}."
+        f"{_subject(column)} drifted, which does harm: {_size(column, rule)}; {_harm(column, rule)}."
         for column in worst_first
     ]
 

@@ -62,7 +62,7 @@ def of_checks(evaluations: Sequence[Evaluation]) -> Iterator[Event]:
         day = str(found.day or "a range of days")
         common: dict[str, Any] = {
             "source": f"check {found.title}",
-            "link": f"/assets/{'/'.join(found.check.asset_key.path)}?view=checks&checkDetail={found.check.name}",
+            "link": _page_of(found),
             "day": found.day,
             "at": _moment(found.at),
         }
@@ -73,6 +73,15 @@ def of_checks(evaluations: Sequence[Evaluation]) -> Iterator[Event]:
             yield Alert(severity="ERROR", message=f"{day}: {found.message}", evidence=evidence, **common)
         else:
             yield Resolved(f"only warns for {day}: {found.message}", **common)
+
+
+def _page_of(found: Evaluation) -> str:
+    """Where to look: the diagnosis of a report's error, of anything else the check."""
+    pipeline, *path = found.check.asset_key.path
+    error = not found.passed and found.severity == dg.AssetCheckSeverity.ERROR
+    if error and found.day and path in (["drift_report"], ["performance_report"]):
+        return f"/assets/{pipeline}/diagnosis?partition={found.day}"
+    return f"/assets/{'/'.join([pipeline, *path])}?view=checks&checkDetail={found.check.name}"
 
 
 def of_ticks(instance: dg.DagsterInstance, since: datetime) -> Iterator[Event]:

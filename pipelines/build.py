@@ -10,6 +10,7 @@ import dagster as dg
 from assets import (
     batch_predictions,
     deployment,
+    diagnosis,
     drift_report,
     feature_catalogue,
     features,
@@ -41,6 +42,7 @@ STAGES = (
     feature_catalogue,
     drift_report,
     performance_report,
+    diagnosis,
 )
 
 

@@ -11,6 +11,7 @@ import dagster as dg
 
 from assets import stage
 from assets.deployment import CAUSE_ID_TAG, CAUSE_KIND_TAG, CAUSE_TAG, DECIDED_BY_TAG
+from assets.issued import REPAIR_TAG
 from assets.performance_report import ESTIMATED_TO_PERFORM, NO_CONCEPT_DRIFT, PERFORMS
 from assets.validated import validated_table
 from lifecycle.pipeline import Pipeline
@@ -87,12 +88,22 @@ def request_for(
 def errors_of(
     instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], after: int, until: int
 ) -> list[Evaluation]:
-    """The errors of some checks, warnings not among them, recorded after a record and up to another."""
+    """The errors of some checks, warnings not among them, recorded after a record and up to another.
+
+    Reports that a repair made again are about nights that have asked already, and ask for nothing.
+    """
     return [
         failed
         for failed in failed_checks(instance, checks, after, until)
-        if failed.severity == dg.AssetCheckSeverity.ERROR and failed.day is not None
+        if failed.severity == dg.AssetCheckSeverity.ERROR
+        and failed.day is not None
+        and not _is_repair(instance, failed.run_id)
     ]
+
+
+def _is_repair(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    return run is not None and REPAIR_TAG in run.tags
 
 
 def night_of(pipeline: Pipeline, failed: Sequence[Evaluation]) -> Night | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.batch_predictions import predictions_table
 from assets.examples import read_labels
+from assets.issued import read_issued
 from lifecycle.pipeline import Pipeline
 from resources.lake import Lake
 from resources.ledger import Ledger
@@ -96,7 +97,7 @@ def _judged(pipeline: Pipeline, lake: Lake) -> pl.DataFrame:
     """Forecasts as they were issued, with what happened."""
     import polars as pl
 
-    issued = lake.read(predictions_table(pipeline)).filter(pl.col("score").is_not_null())
+    issued = read_issued(pipeline, lake).filter(pl.col("score").is_not_null())
     last = max(lake.days(predictions_table(pipeline)))
     labels = read_labels(pipeline, lake, pipeline.first_day, last)
     key = list(pipeline.spine.key)

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from feature_repo.delta import open_table
+from feature_repo.recent import recent_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +45,8 @@ class Lake:
     def write(self, table: str, frame: pl.DataFrame, first: date, last: date) -> int:
         """Replaces the days ``first`` to ``last`` (both included) of a table and returns the new version.
 
-        Rows of days not in ``frame`` vanish: an empty frame empties the days. The table is made when missing.
+        Rows of days not in ``frame`` vanish: an empty frame empties the days. The table is made when missing. Where
+        nothing is written in the place of nothing, the table stays at its version.
 
         Raises
         ------
@@ -60,6 +62,8 @@ class Lake:
             raise ValueError(f"{table}: asked to write {first} to {last} but the frame has rows of {days}")
         # The first write makes the table and has nothing to replace.
         existing = self._open_if_exists(table)
+        if existing and frame.is_empty() and _changes_nothing(existing, frame, first, last):
+            return existing.version()
         write_deltalake(
             existing or self.path(table),
             frame.rechunk().to_arrow(),  # of several pieces, delta-rs would write the last first
@@ -117,12 +121,14 @@ class Lake:
         """
         import polars as pl
 
-        frame = self.scan(table, version)
+        opened = self._open(table, version)
+        frame = None if first is None else recent_rows(opened, "day", first, last, in_order=True)
+        if frame is None:
+            frame = pl.scan_delta(opened).sort("day", maintain_order=True)
         if first is not None:
             frame = frame.filter(pl.col("day") >= first)
         if last is not None:
             frame = frame.filter(pl.col("day") <= last)
-        frame = frame.sort("day", maintain_order=True)
         return (frame.select(columns) if columns else frame).collect()
 
     def read_if_exists(
@@ -167,6 +173,19 @@ class Lake:
             counts[day] = counts.get(day, 0) + int(rows or 0)
         return counts
 
+    def files(self, table: str, version: int | None = None) -> dict[date, frozenset[str]]:
+        """The files that hold each day, by the table's log; a day that was written again has others."""
+        import pyarrow as pa
+
+        try:
+            actions = pa.table(self._open(table, version).get_add_actions(flatten=True))
+        except FileNotFoundError:
+            return {}
+        found: dict[date, set[str]] = {}
+        for day, path in zip(*(actions.column(name).to_pylist() for name in ("partition.day", "path")), strict=True):
+            found.setdefault(day, set()).add(path)
+        return {day: frozenset(paths) for day, paths in found.items()}
+
     def newest(self, table: str, column: str, until: date) -> datetime | None:
         """The latest moment in a column over all days up to ``until``, from the table's log alone.
 
@@ -208,3 +227,12 @@ class Lake:
         if written.version() and written.version() % CHECKPOINT_EVERY == 0:
             written.create_checkpoint()
         return written.version()
+
+
+def _changes_nothing(table: DeltaTable, frame: pl.DataFrame, first: date, last: date) -> bool:
+    """Whether a table has all columns of a frame without rows and, by its log, no rows of the days."""
+    import polars as pl
+
+    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    known = {column.name for column in table.schema().fields}
+    return known.issuperset(frame.columns) and not files["partition.day"].is_between(first, last).any()

@@ -98,6 +98,7 @@ def test_every_stage_has_been_through(life: Life) -> None:
         "batch_predictions",
         "drift_report",
         "performance_report",
+        "diagnosis",
     }
 
 

@@ -110,7 +110,7 @@ def test_drift_to_where_the_model_is_wrong_is_an_error(reference: Reference) -> 
     wrong = JUDGED.with_columns(score=pl.when(pl.col("heat") > 22).then(1 - pl.col("score")).otherwise("score"))
     report = monitor(reference, rows(28, 14).with_columns(pl.col("heat") + 6), judged=wrong)
     assert column(report, "heat").harmful
-    assert report.errors[0].startswith("Feature heat drifted and does harm: PSI ")
+    assert report.errors[0].startswith("Feature heat drifted, which does harm: PSI ")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_drift_to_where_the_model_is_wrong_is_an_error(reference: Reference) -> 
     [
         (pl.col("delay") * 60, "outside its declared range"),
         (pl.lit(8.0), "one value all day on 3 days"),
-        (pl.lit(None, dtype=pl.Float64), "Feature delay drifted and does harm"),
+        (pl.lit(None, dtype=pl.Float64), "Feature delay drifted, which does harm"),
     ],
     ids=["unit", "stuck", "missing"],
 )
@@ -126,7 +126,7 @@ def test_a_sensor_that_breaks_is_an_error_on_its_third_day(reference: Reference,
     broken = pl.col("day") > date(2024, 2, 8)
     window = rows(28, 14).with_columns(delay=pl.when(broken).then(fault).otherwise("delay"))
     report = monitor(reference, window)
-    assert any(text.startswith("Feature delay drifted and does harm") for text in report.errors)
+    assert any(text.startswith("Feature delay drifted, which does harm") for text in report.errors)
     assert any(sentence in text for text in (*report.errors, *report.warnings))
     assert column(report, "delay").drifted_since == date(2024, 2, 9)
     odd = monitor(reference, window.filter(pl.col("day") <= date(2024, 2, 9)))

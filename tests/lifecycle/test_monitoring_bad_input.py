@@ -199,7 +199,7 @@ def test_features_that_go_missing_altogether_are_named_and_the_rest_is_compared(
     for name in NAMES:
         assert any(text.startswith(f"Feature {name} is missing in 100% of the rows") for text in report.warnings)
     if task == "classification":
-        assert [text for text in report.errors if text.startswith("Feature delay drifted and does harm")]
+        assert [text for text in report.errors if text.startswith("Feature delay drifted, which does harm")]
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -218,7 +218,7 @@ def test_a_feature_that_goes_missing_does_harm_though_the_reference_missed_a_few
     assert column(monitor(NOW, reference, judged=judged), "delay").lost == 0
     assert column(monitor(rows(28, 14).vstack(judged.tail(1000)), reference, judged=judged), "delay").harmful is False
     report = monitor(missing(NOW, "delay"), reference, judged=judged)
-    assert any(text.startswith("Feature delay drifted and does harm") for text in report.errors)
+    assert any(text.startswith("Feature delay drifted, which does harm") for text in report.errors)
 
 
 def test_features_of_no_finite_value_count_as_missing() -> None:

@@ -74,6 +74,7 @@ def test_the_lineage_goes_the_way_of_the_design(pipeline: Pipeline, definitions:
     assert upstream("batch_predictions") == {"validated", "features", "deployment"}
     assert upstream("drift_report") == {"batch_predictions", "validated"}
     assert upstream("performance_report") == {"batch_predictions", "validated"}
+    assert upstream("diagnosis") == {"drift_report", "performance_report"}
 
 
 def test_the_night_leaves_training_to_the_retraining(pipeline: Pipeline, definitions: dg.Definitions) -> None:

@@ -1,0 +1,157 @@
+"""Rows of the few files that a night reads again and again, kept in memory.
+
+Forecasts, the proof of their inputs, reports and the next night's forecasts all read the last weeks of the same
+tables: hundreds of small files, of which one a table is new. A file of a Delta table never changes, so one that was
+read once is taken from memory. What belongs here: which files can hold the rows that are asked for, and the files'
+rows. Whoever asks filters them; long spans, large files and unusual tables are left to Polars' own scan.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from datetime import date, datetime
+from threading import Lock
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    import polars as pl
+    from deltalake import DeltaTable
+
+MOST_FILES, LARGEST_SPAN = 64, 32 * 2**20  # files, and bytes on disk; beyond that, reading only some columns is better
+MOST_BYTES = 128 * 2**20  # of all rows that are kept
+
+Key = tuple[str, str, int, int]
+
+
+class _Kept:
+    """Frames by what they are read from; those not asked for the longest go first."""
+
+    def __init__(self) -> None:
+        self._frames: OrderedDict[Key, pl.DataFrame] = OrderedDict()
+        self._bytes = 0
+        self._lock = Lock()
+
+    def get(self, key: Key) -> pl.DataFrame | None:
+        with self._lock:
+            if key in self._frames:
+                self._frames.move_to_end(key)
+            return self._frames.get(key)
+
+    def put(self, key: Key, frame: pl.DataFrame) -> None:
+        with self._lock:
+            if key not in self._frames:
+                self._frames[key] = frame
+                self._bytes += int(frame.estimated_size())
+            while self._bytes > MOST_BYTES:
+                self._bytes -= int(self._frames.popitem(last=False)[1].estimated_size())
+
+
+_kept = _Kept()
+_schemas: dict[str, pl.Schema] = {}
+
+
+def recent_rows(
+    table: DeltaTable,
+    column: str,
+    first: date | datetime | None,
+    last: date | datetime | None,
+    *,
+    in_order: bool = False,
+) -> pl.LazyFrame | None:
+    """All rows of the files that can hold values of a column from ``first`` to ``last``, both included where given.
+
+    They have the columns and the order of ``polars.scan_delta``, and may be more than asked for: filter them.
+
+    Parameters
+    ----------
+    in_order : the table is partitioned by the column, and the rows are to come in its order; those of a partition
+        keep theirs.
+
+    Returns
+    -------
+    polars.LazyFrame or None
+        None where the table is not on this machine, uses more than plain Parquet files, or where the span is long.
+    """
+    import polars as pl
+
+    root = table.table_uri.removeprefix("file://")
+    if "://" in root or table.protocol().min_reader_version > 1:
+        return None
+    files = _files(table, column, first, last)
+    if files.height > MOST_FILES or files["size_bytes"].sum() > LARGEST_SPAN or files["num_records"].has_nulls():
+        return None
+    if in_order:
+        files = files.sort(f"partition.{column}", maintain_order=True)
+    stored = table.schema().to_json()
+    if stored not in _schemas:
+        _schemas[stored] = pl.scan_delta(table).collect_schema()
+    schema = _schemas[stored]
+    keys = [_key(os.path.join(root, unquote(path)), stored) for path in files["path"]]
+    frames = {key: frame for key in keys if (frame := _kept.get(key)) is not None}
+    new = [number for number, key in enumerate(keys) if key not in frames]
+    if new:
+        try:
+            read = _read([keys[number][0] for number in new], files[new], schema)
+        except pl.exceptions.SchemaError:  # a column is not stored in the table's own type; Polars' scan converts
+            return None
+        for number, frame in zip(new, read, strict=True):
+            frames[keys[number]] = frame
+            _kept.put(keys[number], frame)
+    # In one piece: what is made of rows in as many pieces as there are days takes longer.
+    return pl.concat([pl.DataFrame(schema=schema), *(frames[key] for key in keys)], rechunk=True).lazy()
+
+
+def _key(path: str, stored: str) -> Key:
+    """What a file's rows are kept by: one that was damaged or put back since must be read again."""
+    found = os.stat(path)
+    return path, stored, found.st_size, found.st_mtime_ns
+
+
+def _files(table: DeltaTable, column: str, first: date | datetime | None, last: date | datetime | None) -> pl.DataFrame:
+    """The files whose partition or statistics do not rule them out; those without statistics may hold anything."""
+    import polars as pl
+
+    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    partition, least, most = f"partition.{column}", f"min.{column}", f"max.{column}"
+    if partition in files.columns:
+        least = most = partition
+    bounds = []
+    if first is not None and _comparable(files, most, first):
+        # Statistics of moments may be cut to milliseconds.
+        slack = pl.duration(milliseconds=1) if isinstance(first, datetime) else pl.duration()
+        bounds.append((pl.col(most) + slack >= first).fill_null(value=True))
+    if last is not None and _comparable(files, least, last):
+        bounds.append((pl.col(least) <= last).fill_null(value=True))
+    return files.filter(bounds) if bounds else files
+
+
+def _comparable(files: pl.DataFrame, column: str, bound: date | datetime) -> bool:
+    """Whether the log has a column that a bound can be held against as it is."""
+    import polars as pl
+
+    kind = files.schema.get(column)
+    if isinstance(bound, datetime):
+        return isinstance(kind, pl.Datetime) and (kind.time_zone is None) == (bound.tzinfo is None)
+    return isinstance(kind, pl.Date)
+
+
+def _read(paths: list[str], files: pl.DataFrame, schema: pl.Schema) -> list[pl.DataFrame]:
+    """The rows of some files with all columns of their table, a frame a file."""
+    import polars as pl
+
+    partitions = {name: f"partition.{name}" for name in schema if f"partition.{name}" in files.columns}
+    written = {name: kind for name, kind in schema.items() if name not in partitions}
+    rows = pl.scan_parquet(
+        paths, schema=written, glob=False, hive_partitioning=False, missing_columns="insert", extra_columns="ignore"
+    ).collect()
+    frames, start = [], 0
+    for file in files.iter_rows(named=True):
+        own = rows.slice(start, file["num_records"])
+        of_file = [pl.lit(file[column]).cast(schema[name]).alias(name) for name, column in partitions.items()]
+        frames.append(own.with_columns(of_file).select(schema.names()).rechunk())
+        start += own.height
+    if start != rows.height:
+        raise RuntimeError(f"the log says {start} rows are in {paths[0]} and others; they have {rows.height}")
+    return frames
