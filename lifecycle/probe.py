@@ -27,7 +27,7 @@ class Recipe:
 
     Parameters
     ----------
-    calibration : slope and intercept of its sigmoid, which the refit takes over; None when there is none.
+    calibration : slope and intercept of its sigmoid; None when it has none, and then the refit has none either.
     """
 
     family: str
@@ -104,12 +104,13 @@ def probe(
     rule: GateRule,
     *,
     confidence: float = LIKELIER_THAN_NOT,
+    calibration_days: int = 14,
     max_rows: int = 150_000,
     seed: int = 0,
     day: str = "event_day",
     key: str = "event_key",
 ) -> Probe:
-    """Fit the champion's recipe once on the newest labels, and compare the two on days neither has learnt from.
+    """Fit the champion's recipe on the newest labels, and compare the two on days neither has learnt from.
 
     Parameters
     ----------
@@ -119,6 +120,7 @@ def probe(
         of the training, as in the gate.
     rule : the gate's: its resamples, seed and confidence.
     confidence : share of the resamples from which training is worth it.
+    calibration_days : last days of ``training`` on which the refit is calibrated.
     max_rows : rows fitted on, sampled by hash of ``key``.
 
     Returns
@@ -134,13 +136,15 @@ def probe(
 
     Notes
     -----
-    The refit takes the champion's hyperparameters, and its calibration, as both cost many fits. So the gain is what
-    newer data alone would bring, and a new tuning adds to it. The comparison is that of ``gate.decide``: the paired
-    bootstrap that resamples whole days.
+    The refit takes the champion's hyperparameters, as tuning costs many fits: a new tuning adds to the gain. It is
+    calibrated anew, for one more fit, on the last training days by a model that has not seen them; forecasts that
+    are off on average are what most often asks for a training, and the old calibration would keep them off. The
+    comparison is that of ``gate.decide``: the paired bootstrap that resamples whole days.
     """
     import numpy as np
 
     from lifecycle.gate import improvement_draws
+    from lifecycle.splits import sample_by_hash
 
     started = time.perf_counter()
     _check(training, window, champion_scores, features, label, day, key)
@@ -151,53 +155,56 @@ def probe(
         return Probe(
             None, None, None, True, time.perf_counter() - started, len(training), len(window), text, reason=reason
         )
-    rows, scores = _refit(champion, training, window, features, label, task, max_rows, seed, key)
+    rows = training[sample_by_hash(training[key].to_numpy(), max_rows, seed)]
+    scores = _refit(champion, rows, window, _days(rows, day), calibration_days, features, label, task, seed)
     gains = _losses(labels, champion_scores, task) - _losses(labels, scores, task)
     draws = improvement_draws(gains, days, rule.resamples, rule.seed)
     gain, probability = float(gains.mean()), float((draws > 0).mean())
     low, high = np.quantile(draws, [1 - rule.confidence, rule.confidence])
     worth = gain > 0 and probability >= confidence
     detail = (
-        f"A refit on {rows:,} rows would {'lower' if gain >= 0 else 'raise'} the mean loss by {abs(gain):.4f} "
+        f"A refit on {len(rows):,} rows would {'lower' if gain >= 0 else 'raise'} the mean loss by {abs(gain):.4f} "
         f"({low:+.4f} to {high:+.4f}) on {labels.size:,} rows of {np.unique(days).size} days; better in "
         f"{probability:.0%} of the resamples, {confidence:.0%} needed."
     )
     seconds = time.perf_counter() - started
-    return Probe(gain, (float(low), float(high)), probability, worth, seconds, rows, labels.size, detail)
+    return Probe(gain, (float(low), float(high)), probability, worth, seconds, len(rows), labels.size, detail)
 
 
 def _refit(
     champion: Recipe,
-    training: pd.DataFrame,
+    rows: pd.DataFrame,
     window: pd.DataFrame,
+    days: np.ndarray,
+    calibration_days: int,
     features: Sequence[Feature],
     label: str,
     task: Task,
-    max_rows: int,
     seed: int,
-    key: str,
-) -> tuple[int, np.ndarray]:
-    """Rows that the refit learnt from, and its scores of the window."""
+) -> np.ndarray:
+    """(window rows,) scores of the refit; ``days`` are those of ``rows``."""
     from lifecycle import models
-    from lifecycle.calibration import calibrate
-    from lifecycle.splits import sample_by_hash
+    from lifecycle.calibration import calibrate, fit_sigmoid
 
-    rows = training[sample_by_hash(training[key].to_numpy(), max_rows, seed)]
     names = [feature.name for feature in features]
     categorical = [feature.name for feature in features if feature.type == "string"]
     numeric = [name for name in names if name not in categorical]
-    model = models.fit(
-        champion.family,
-        dict(champion.params),
-        rows[names],
-        rows[label].to_numpy(dtype=float),
-        numeric,
-        categorical,
-        task,
-        seed,
-    )
-    scores = models.predict(model, window[names], task)
-    return len(rows), calibrate(scores, *champion.calibration) if champion.calibration else scores
+
+    def scores_of(learnt: pd.DataFrame, asked: pd.DataFrame) -> np.ndarray:
+        labels = learnt[label].to_numpy(dtype=float)
+        model = models.fit(
+            champion.family, dict(champion.params), learnt[names], labels, numeric, categorical, task, seed
+        )
+        return models.predict(model, asked[names], task)
+
+    scores = scores_of(rows, window)
+    if champion.calibration is None:
+        return scores
+    past = days <= days.max() - calibration_days
+    learnt, block = rows[past], rows[~past]
+    if min(learnt[label].nunique(), block[label].nunique()) < 2:
+        return calibrate(scores, *champion.calibration)
+    return calibrate(scores, *fit_sigmoid(scores_of(learnt, block), block[label].to_numpy(dtype=float)))
 
 
 def _losses(labels: np.ndarray, scores: np.ndarray, task: Task) -> np.ndarray:

@@ -88,9 +88,27 @@ def test_the_same_rows_give_the_same_answer() -> None:
     assert (first.gain, first.interval, first.probability) == (second.gain, second.interval, second.probability)
 
 
-def test_the_refit_takes_over_the_calibration() -> None:
+def test_the_refit_is_calibrated_anew_where_the_champion_is_calibrated() -> None:
     twisted = ask(Recipe("linear", RECIPE.params, (1.0, 3.0)))
-    assert twisted.gain < ask().gain  # type: ignore[operator]
+    assert twisted.gain == pytest.approx(ask().gain, abs=0.02)  # whatever the champion's own line was
+
+
+def test_a_level_that_moved_lately_is_what_the_new_calibration_mends() -> None:
+    later = rows(0, 32, 1.5, 4)
+    moved = (later["event_day"] >= FIRST + np.timedelta64(18, "D")).to_numpy()
+    random = np.random.default_rng(5)
+    later.loc[moved & (random.random(len(later)) < 0.5), "label"] = 1.0
+    training, window = later[:-320], later[-320:]
+    scores = scores_of(later[:720], window)  # of the eighteen days before the level moved
+    plain = ask(scores=scores, training=training, window=window)
+    calibrated = ask(Recipe("linear", RECIPE.params, (1.0, 0.0)), scores, training, window)
+    assert calibrated.gain > plain.gain  # type: ignore[operator]
+
+
+def test_with_too_few_days_to_calibrate_on_the_champion_s_line_is_taken_over() -> None:
+    few = NEW[:400]
+    answers = [ask(Recipe("linear", RECIPE.params, (1.0, level)), training=few) for level in (0.0, 3.0)]
+    assert answers[1].gain < answers[0].gain  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
