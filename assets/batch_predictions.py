@@ -185,7 +185,7 @@ def _metadata(pipeline: Pipeline, rows: "pl.DataFrame", table_version: int) -> d
                     [
                         rows.group_by(pl.col(name).cast(pl.String).alias("value"))
                         .agg(pl.len().alias("events"), pl.col("score").mean().alias("mean score"))
-                        .sort("events", descending=True)
+                        .sort("events", "value", descending=[True, False])
                         .select(pl.lit(name).alias("slice"), "value", "events", "mean score")
                         for name in pipeline.slices
                     ]

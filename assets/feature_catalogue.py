@@ -166,18 +166,8 @@ class _Sources:
         return rows[feature] if feature in rows.columns else pl.Series(feature, [], dtype=pl.Float64)
 
     def _read(self, table: str, columns: list[str]) -> "pl.DataFrame":
-        import polars as pl
-
-        try:
-            rows = self._lake.scan(table)
-        except FileNotFoundError:
-            return pl.DataFrame()
-        known = set(rows.collect_schema().names())
-        return (
-            rows.filter(pl.col("day").is_between(self.first, self.day))
-            .select([name for name in columns if name in known])
-            .collect()
-        )
+        rows = self._lake.read_if_exists(table, {}, self.first, self.day)
+        return rows.select([name for name in columns if name in rows.columns])
 
 
 def _fresh(asset: dg.AssetKey, catalogue: Catalogue) -> dg.AssetCheckResult:

@@ -80,7 +80,7 @@ def _ingest(
 ) -> dg.MaterializeResult:
     import polars as pl
 
-    landed = landing.files(pipeline.name, table.name)
+    landed = landing.files(pipeline.name, table.name, set(days))
     files = {day: landed.get(day, []) for day in days}
     rows = pl.concat(
         [read_landed(table, files[day]).with_columns(pl.lit(day).alias("day")) for day in days]

@@ -1,6 +1,6 @@
 """Opening Delta tables. Reading a table's log takes some ten milliseconds, a night opens a hundred tables.
 
-So tables on this machine are kept open, per thread, and brought up to date instead, which takes half a millisecond.
+So tables on this machine are kept open, per thread, and brought up to date where there is a newer commit.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def open_table(path: str, version: int | None = None, options: Mapping[str, str]
     kept = _open.tables.pop(path, None)
     if kept is not None and _stamp(kept.commit) == kept.stamp:
         table = kept.table
-        table.update_incremental()
+        # Commits are numbered without gaps: while the next one is not there, nothing is new.
+        if os.path.exists(_commit(path, table.version() + 1)):
+            table.update_incremental()
     else:
         table = DeltaTable(path)
     _keep(path, table)
@@ -58,13 +60,17 @@ def open_table(path: str, version: int | None = None, options: Mapping[str, str]
 
 
 def _keep(path: str, table: DeltaTable) -> None:
-    commit = os.path.join(path, "_delta_log", f"{table.version():020}.json")
+    commit = _commit(path, table.version())
     stamp = _stamp(commit)
     if stamp is None:
         return
     _open.tables[path] = _Kept(table, commit, stamp)
     if len(_open.tables) > MOST_KEPT:
         _open.tables.popitem(last=False)
+
+
+def _commit(path: str, version: int) -> str:
+    return os.path.join(path, "_delta_log", f"{version:020}.json")
 
 
 def _stamp(commit: str) -> tuple[int, int] | None:

@@ -19,6 +19,7 @@ from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import RepoConfig
 
 from feature_repo.delta import open_table
+from feature_repo.recent import recent_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -66,7 +67,7 @@ class Table:
         from deltalake.exceptions import DeltaError, TableNotFoundError
 
         try:
-            return self._select(self._open(), columns, moments, first, last).collect()
+            return self._select(self._open(moments[0], first, last), columns, moments, first, last).collect()
         except TableNotFoundError as error:
             raise FileNotFoundError(f"{self.reader}: there is no Delta table at {self.path}; write it first") from error
         except (DeltaError, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
@@ -75,11 +76,14 @@ class Table:
             at = "" if self.version is None else f" at version {self.version}"
             raise RuntimeError(f"{self.reader}: cannot read {self.path}{at}: {error}") from error
 
-    def _open(self) -> pl.LazyFrame:
+    def _open(self, moment: str, first: datetime | None, last: datetime | None) -> pl.LazyFrame:
+        """The rows, at least those whose ``moment`` lies in the span."""
         import polars as pl
 
         if self.delta:
-            return pl.scan_delta(open_table(self.path, self.version, self.options))
+            table = open_table(self.path, self.version, self.options)
+            rows = recent_rows(table, self.renamed.get(moment, moment), first, last)
+            return pl.scan_delta(table) if rows is None else rows
         return pl.scan_parquet(self.path, storage_options=self.options)
 
     def _select(

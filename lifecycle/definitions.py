@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from lifecycle.features import Aggregate, Derived, Feature, View, WindowView, aggregate_name, window_label
@@ -83,6 +84,26 @@ def definitions(pipeline: Pipeline) -> dict[str, Definition]:
     ValueError
         If an expression cannot be written down.
     """
+    return dict(_definitions(_Same(pipeline)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A pipeline as the very object it is: to compare two by all they declare would cost what is to be saved."""
+
+    pipeline: Pipeline
+
+    def __hash__(self) -> int:
+        return id(self.pipeline)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.pipeline is other.pipeline
+
+
+@lru_cache(maxsize=16)
+def _definitions(same: _Same) -> dict[str, Definition]:
+    """A night asks a dozen times; writing down the expressions takes some milliseconds."""
+    pipeline = same.pipeline
     found = {}
     for lookup in pipeline.lookups:
         view = pipeline.view(lookup.view)

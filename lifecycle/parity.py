@@ -54,26 +54,44 @@ def disagreements(
     names = [feature.name for feature in pipeline.features]
     _check(names, {"batch": batch, "offline": offline, "online": online})
     none = pl.Series([False] * batch.height, dtype=pl.Boolean)
+    unknown = dict.fromkeys(names, none)
+    for name in names if moved_on else ():
+        for view in views_of(pipeline, name):
+            unknown[name] = unknown[name] | (moved_on or {}).get(view, none)
     parts = []
     for name in names:
-        apart, shown = none, pl.Series([NOT_COMPARED] * batch.height, dtype=pl.String)
+        apart = batch[name].ne_missing(offline[name])
         if online is not None:
-            unknown = none
-            for view in views_of(pipeline, name):
-                unknown |= (moved_on or {}).get(view, none)
-            apart = batch[name].ne_missing(online[name]) & ~unknown
-            shown = shown.zip_with(unknown, online[name].cast(pl.String))
-        part = offline.select(
-            *pipeline.spine.key,
-            PREDICTION_TIME,
-            _entity(pipeline, name).alias("entity"),
-            pl.lit(name).alias("feature"),
-            batch[name].cast(pl.String).alias("batch"),
-            pl.col(name).cast(pl.String).alias("offline"),
-            shown.alias("online"),
-        )
-        parts.append(part.filter(apart | batch[name].ne_missing(offline[name])))
+            apart |= batch[name].ne_missing(online[name]) & ~unknown[name]
+        # Nearly all agree, and of those there is nothing to be told; one is, so that there are columns.
+        if apart.any() or name == names[-1]:
+            parts.append(_told(pipeline, name, batch, offline, online, unknown[name]).filter(apart))
     return pl.concat(parts)
+
+
+def _told(
+    pipeline: Pipeline,
+    name: str,
+    batch: pl.DataFrame,
+    offline: pl.DataFrame,
+    online: pl.DataFrame | None,
+    unknown: pl.Series,
+) -> pl.DataFrame:
+    """What each answer says of one feature, as text."""
+    import polars as pl
+
+    shown = pl.Series([NOT_COMPARED] * batch.height, dtype=pl.String)
+    if online is not None:
+        shown = shown.zip_with(unknown, online[name].cast(pl.String))
+    return offline.select(
+        *pipeline.spine.key,
+        PREDICTION_TIME,
+        _entity(pipeline, name).alias("entity"),
+        pl.lit(name).alias("feature"),
+        batch[name].cast(pl.String).alias("batch"),
+        pl.col(name).cast(pl.String).alias("offline"),
+        shown.alias("online"),
+    )
 
 
 def views_of(pipeline: Pipeline, feature: str) -> set[str]:

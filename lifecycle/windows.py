@@ -64,19 +64,25 @@ def _latest_rows(view: LatestView, facts: pl.DataFrame, after: datetime, until: 
 
 def _window_rows(view: WindowView, facts: pl.DataFrame, after: datetime, until: datetime) -> pl.DataFrame:
     """A fact enters a window at the first full hour it is available and leaves at the first full hour at which it
-    is older than the window; the values are running sums over those entries and departures."""
+    is older than the window; the values are running sums over those entries and departures.
+
+    How they came about before ``after`` does not matter: what stands in a window then enters it at ``after``, all at
+    once, and no row is made of it.
+    """
     import polars as pl
 
     keys = list(view.keys)
     measures = _measures(view)
     facts = facts.drop_nulls(keys).select(
-        *keys, "known_at", "available_at", *(expression.alias(name) for name, expression in measures.items())
+        *keys,
+        "known_at",
+        pl.max_horizontal(_ceil_to_tick(pl.col("available_at")), pl.lit(after)).alias("_enter"),
+        *(expression.alias(name) for name, expression in measures.items()),
     )
     windows = sorted({window for aggregate in view.aggregates for window in aggregate.windows})
-    moves = [move for window in windows for move in _moves(facts, keys, list(measures), window)]
+    moves = [move for window in windows for move in _moves(facts, keys, list(measures), window, until)]
     state = (
         pl.concat(moves, how="diagonal")
-        .filter(pl.col("event_timestamp") <= until)
         .group_by([*keys, "event_timestamp"])
         .agg(pl.all().sum())
         .sort([*keys, "event_timestamp"])
@@ -108,17 +114,19 @@ def _measures(view: WindowView) -> dict[str, pl.Expr]:
     return measures
 
 
-def _moves(facts: pl.DataFrame, keys: list[str], measures: list[str], window: timedelta) -> list[pl.DataFrame]:
+def _moves(
+    facts: pl.DataFrame, keys: list[str], measures: list[str], window: timedelta, until: datetime
+) -> list[pl.DataFrame]:
+    """The entries into a window and the departures from it by ``until``; what never stands in it does neither."""
     import polars as pl
 
     label = window_label(window)
-    placed = facts.with_columns(
-        _enter=_ceil_to_tick(pl.col("available_at")), _leave=_ceil_to_tick(pl.col("known_at") + window)
-    ).filter(pl.col("_enter") < pl.col("_leave"))
+    enter, leave = pl.col("_enter"), pl.col("_leave")
+    placed = facts.with_columns(_leave=_ceil_to_tick(pl.col("known_at") + window)).filter(enter < leave)
     named = [pl.col(name).alias(f"{name}_{label}") for name in measures]
     return [
-        placed.select(*keys, pl.col("_enter").alias("event_timestamp"), *named),
-        placed.select(*keys, pl.col("_leave").alias("event_timestamp"), *(-column for column in named)),
+        placed.filter(enter <= until).select(*keys, enter.alias("event_timestamp"), *named),
+        placed.filter(leave <= until).select(*keys, leave.alias("event_timestamp"), *(-column for column in named)),
     ]
 
 

@@ -22,6 +22,7 @@ from resources.online_writing import OnlineWriter, latest
 
 if TYPE_CHECKING:
     import polars as pl
+    from feast import FeatureService, FeatureView
     from feast import FeatureStore as Feast
     from feast.repo_config import RepoConfig
 
@@ -29,6 +30,15 @@ if TYPE_CHECKING:
     from resources.pushed import PushReport
 
 REPOSITORY = Path(__file__).parent.parent / "feature_repo"
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """What Feast was told of a pipeline; ``service`` has all its stored features."""
+
+    pipeline: Pipeline
+    views: tuple[FeatureView, ...]
+    service: FeatureService
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class FeatureStore:
     home: Path
     lake: Lake
     online_uri: str | None = None
-    _applied: dict[str, Pipeline] = field(default_factory=dict, compare=False)
+    _applied: dict[str, _Objects] = field(default_factory=dict, compare=False)
     _readers: dict[str, OnlineReader] = field(default_factory=dict, compare=False)
 
     def retrieve(
@@ -90,9 +100,8 @@ class FeatureStore:
         """The stored features, in their order."""
         import polars as pl
 
-        service = self._feast(pipeline).get_feature_service(service_name(pipeline, pipeline.features))
         keys = dict.fromkeys(key for view in pipeline.views for key in view.keys)
-        found = self._as_of(pipeline, rows.select(*keys, PREDICTION_TIME), service)
+        found = self._as_of(pipeline, rows.select(*keys, PREDICTION_TIME), self._objects_of(pipeline).service)
         return found.select(pl.col(feature.name).cast(_TYPES()[feature.type]) for feature in pipeline.stored_features)
 
     def _historical(self, pipeline: Pipeline, view: View, rows: pl.DataFrame, feature: str) -> pl.Series:
@@ -161,30 +170,38 @@ class FeatureStore:
         """The latest row of every entity that could first be had after ``start`` and by ``end``."""
         import polars as pl
 
-        rows = self.lake.scan(view_table(pipeline, view)).filter(
-            pl.col("day") <= pipeline.calendar.day_of(end), pl.col("created") <= end
-        )
-        if start is not None:
-            rows = rows.filter(pl.col("day") >= pipeline.calendar.day_of(start), pl.col("created") > start)
-        return latest(view, rows.collect())
+        day_of = pipeline.calendar.day_of
+        rows = self.lake.read(view_table(pipeline, view), None if start is None else day_of(start), day_of(end))
+        rows = rows.filter(pl.col("created") <= end)
+        return latest(view, rows if start is None else rows.filter(pl.col("created") > start))
 
     def _tell_registry(self, pipeline: Pipeline, start: datetime, end: datetime) -> None:
         """Lets Feast's registry, and who looks into it, know what is online."""
         feast = self._feast(pipeline)
-        for view in pipeline.views:
-            known = feast.get_feature_view(view_name(pipeline, view))
-            feast.registry.apply_materialization(known, feast.project, start, end)
+        feast.refresh_registry()
+        for view in self._objects_of(pipeline).views:
+            # Together: each commit writes the whole registry.
+            feast.registry.apply_materialization(view, feast.project, start, end, commit=False)
+        feast.registry.commit()
 
     def _feast(self, pipeline: Pipeline) -> Feast:
-        """Feast's store with the pipeline's objects applied, once a process and declaration.
+        """Feast's store with the pipeline's objects applied."""
+        self._objects_of(pipeline)
+        return self._store
+
+    def _objects_of(self, pipeline: Pipeline) -> _Objects:
+        """The pipeline's objects as they were applied, once a process and declaration.
 
         Nothing is taken away: models are pinned to the services of earlier declarations.
         """
-        if self._applied.get(pipeline.name) is not pipeline:
+        applied = self._applied.get(pipeline.name)
+        if applied is None or applied.pipeline is not pipeline:
             entities, views, services = feast_objects(pipeline, self.lake.path)
             self._store.apply([*entities, *views, *services])
-            self._applied[pipeline.name] = pipeline
-        return self._store
+            name = service_name(pipeline, pipeline.features)
+            service = next(service for service in services if service.name == name)
+            applied = self._applied[pipeline.name] = _Objects(pipeline, tuple(views), service)
+        return applied
 
     @property
     def _backend(self) -> OnlineBackend:

@@ -11,9 +11,11 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,14 +37,19 @@ class Landing:
     root: Path
     ingested: Path
 
-    def files(self, pipeline: str, table: str) -> dict[date, list[Path]]:
-        """The files of one table by the day they name, in order of day and name; other files are not looked at."""
+    def files(self, pipeline: str, table: str, days: Collection[date] | None = None) -> dict[date, list[Path]]:
+        """The files of one table by the day they name, in order of day and name; other files are not looked at.
+
+        Parameters
+        ----------
+        days : only these days' files.
+        """
         folder = self.root / pipeline / table
         names = os.listdir(folder) if folder.is_dir() else []  # several times faster than glob over a year of files
         found: dict[date, list[Path]] = {}
         for name in sorted(names):
-            day = _as_day(name[:10])
-            if day and name.endswith(".csv") and name[10] in ".-_":
+            day = _day_of(name)
+            if day and (days is None or day in days):
                 found.setdefault(day, []).append(folder / name)
         return found
 
@@ -53,15 +60,17 @@ class Landing:
         """
         facts: dict[date, list[str]] = {}
         for table in pipeline.tables:
-            for day, paths in self.files(pipeline.name, table.name).items():
-                for path in paths:
-                    stat = path.stat()
-                    facts.setdefault(day, []).append(f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}")
+            folder = self.root / pipeline.name / table.name
+            with os.scandir(folder) if folder.is_dir() else nullcontext(()) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    if day := _day_of(entry.name):
+                        stat = entry.stat()
+                        facts.setdefault(day, []).append(f"{entry.name}:{stat.st_size}:{stat.st_mtime_ns}")
         return {day: hashlib.sha256("|".join(facts[day]).encode()).hexdigest()[:16] for day in sorted(facts)}
 
     def remember(self, pipeline: Pipeline, day: date, fingerprint: str) -> None:
         """Notes that a day's files, as they were at ``fingerprint``, are in the lake."""
-        path = self._note(pipeline, day)
+        path = Path(self._note(pipeline, day))
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
         partial.write_text(json.dumps({"day": str(day), "fingerprint": fingerprint}))
@@ -69,13 +78,21 @@ class Landing:
 
     def remembered(self, pipeline: Pipeline, day: date) -> str | None:
         """The fingerprint of a day's files when they were last ingested, None if they never were."""
+        path = self._note(pipeline, day)
         try:
-            return str(json.loads(self._note(pipeline, day).read_text())["fingerprint"])
+            stat = os.stat(path)
         except FileNotFoundError:
             return None
+        return _noted(path, stat.st_ino, stat.st_mtime_ns)
 
-    def _note(self, pipeline: Pipeline, day: date) -> Path:
-        return self.ingested / pipeline.name / f"{day}.json"
+    def _note(self, pipeline: Pipeline, day: date) -> str:
+        return os.path.join(self.ingested, pipeline.name, f"{day}.json")
+
+
+@lru_cache(maxsize=10_000)
+def _noted(path: str, inode: int, changed: int) -> str:  # noqa: ARG001 — a note that was written again is another
+    """The fingerprint in a note; every night looks at those of all days."""
+    return str(json.loads(Path(path).read_text())["fingerprint"])
 
 
 def read_landed(table: Table, files: Sequence[Path]) -> pl.DataFrame:
@@ -155,8 +172,11 @@ def _with_origin(table: Table, frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     ).with_columns(pl.col("_line").cast(pl.Int64), *(pl.col(name).cast(pl.String) for name in names))
 
 
-def _as_day(text: str) -> date | None:
+@lru_cache(maxsize=10_000)
+def _day_of(name: str) -> date | None:
+    """The day that a file's name says it is of; None for one that is no landed file."""
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(name[:10])
     except ValueError:
         return None
+    return day if name.endswith(".csv") and name[10] in ".-_" else None

@@ -63,3 +63,21 @@ def test_missing_values_of_columns_that_may_be_missing_break_nothing() -> None:
 
 def test_no_rows_break_no_rule() -> None:
     assert _judge([]).outcomes == ()
+
+
+def test_every_rule_has_one_outcome_whether_it_holds_or_not() -> None:
+    rules = [outcome.rule for outcome in _judge(GOOD).outcomes]
+    for broken in ({"orders": "-5"}, {"cafe": "airport", "orders": "x"}, {"counted_at": None}):
+        verdict = _judge([{**GOOD[0], **broken}, *GOOD[1:]])
+        failed = [outcome for outcome in verdict.outcomes if not outcome.passed]
+        assert failed
+        assert all(outcome.unexpected == 1 for outcome in failed)
+        assert sorted(outcome.rule for outcome in verdict.outcomes) == sorted(rules)
+        # The next frame is judged on its own.
+        assert all(outcome.passed for outcome in _judge(GOOD).outcomes)
+
+
+def test_rules_read_the_same_in_every_process() -> None:
+    (rule,) = (outcome.rule for outcome in _judge(GOOD).outcomes if outcome.rule.startswith("cafe in"))
+    cafes = next(column for column in ORDERS.contract.columns if column.name == "cafe").one_of
+    assert rule == f"cafe in {{{', '.join(map(repr, cafes))}}}"

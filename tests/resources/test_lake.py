@@ -39,6 +39,15 @@ def test_an_empty_frame_empties_its_days(lake: Lake) -> None:
     assert lake.read("sales")["day"].to_list() == [DAY]
 
 
+def test_nothing_in_the_place_of_nothing_is_no_new_version(lake: Lake) -> None:
+    first = lake.write("sales", _rows(DAY), DAY, DAY)
+    assert lake.write("sales", _rows(), NEXT, NEXT) == first
+    assert lake.write("sales", _rows(), DAY, NEXT) == first + 1
+    # A column that is new is made known although there are no rows yet.
+    assert lake.write("sales", _rows().with_columns(pl.lit(1.5).alias("price")), LAST, LAST) == first + 2
+    assert set(lake.read("sales", DAY, LAST).columns) == {"day", "value", "price"}
+
+
 def test_a_table_may_begin_with_a_day_that_brought_nothing(lake: Lake) -> None:
     lake.write("sales", _rows(), DAY, DAY)
     lake.write("sales", _rows(NEXT), NEXT, NEXT)
