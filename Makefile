@@ -19,7 +19,7 @@ export DAGSTER_EVENT_BATCH_SIZE ?= 500
 export PYTHONWARNINGS ?= ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras demo dev mlflow replay bench test test-spark test-fast lint format lock clean
+.PHONY: help setup extras demo dev mlflow replay backtest bench test test-spark test-fast lint format lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ dev: $(READY) ## Dagster's UI and daemon on port 3000
 
 replay: $(READY) ## replay the year under every policy and write the scoreboard (about an hour)
 	@$(BIN)/python -m pipelines.replay
+
+backtest: $(READY) ## the year under every retraining policy, false alarms, days to detect faults (about an hour)
+	@$(BIN)/python -m pipelines.backtest
 
 bench: $(READY) ## measure speed and memory into benchmarks/results.json
 	@$(BIN)/python -m benchmarks.run

@@ -149,7 +149,7 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
     # The version that forecast last is the one whose reference counts; tomorrow's forecasts are not judged yet.
     forecast = happened.filter(pl.col("model_version").is_not_null())["model_version"]
     version = registry.version(pipeline.name, forecast[-1]) if forecast.len() else None
-    reference = registry.reference(version) if version else None
+    reference, judged = (registry.reference(version), registry.judged(version)) if version else (None, None)
     report = realised(
         judging,
         rule,
@@ -158,11 +158,11 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
         threshold=version.threshold if version else None,
         costs=pipeline.costs,
         slices=pipeline.slices,
+        judged=judged,
     )
     if version is None or reference is None:
         return _Night(report, judging, None, None, None, week_to, week_ranking)
     own = issued.filter(pl.col("model_version") == version.number)
-    judged = registry.judged(version)
     seen = {**_judged_excess(judged, task), **_past_excess(past, version.number, day, rule.concept_days)}
     concept = concept_drift({**seen, **excess_by_day(own, task)}, rule, day)
     before = _past_estimates(past, week_to, week_ranking)

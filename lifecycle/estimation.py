@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lifecycle.gate import MINIMUM_DAYS
 from lifecycle.losses import row_losses
-from lifecycle.performance import ranking
+from lifecycle.performance import STANDARD_ERRORS, ranking
 
 if TYPE_CHECKING:
     import numpy as np
@@ -445,19 +445,24 @@ def grade(
     )
 
 
-def fall(estimated: Estimate, past: Mapping[str, float], task: Task, ranking_drop: float) -> tuple[bool, str] | None:
+def fall(
+    estimated: Estimate, past: Mapping[str, float], task: Task, ranking_drop: float, past_error: float = 0.0
+) -> tuple[bool, str] | None:
     """Whether ranking is estimated to have fallen below what the champion was promoted with.
 
     Parameters
     ----------
-    past : metrics of the champion's reference.
+    past : metrics of the champion's reference. ``past_error``: standard error of its ranking.
     ranking_drop : fall of AUC or R² that is an error, ``MonitorRule.ranking_drop``.
 
     Returns
     -------
     certain, sentence
-        Certain when the whole band lies below the limit. None when it has not fallen so far.
+        Certain when the fall is beyond as many standard errors as a realised one must be (see ``performance.py``), the
+        band being taken for that of a normal distribution. None when it has not fallen so far.
     """
+    from scipy.special import ndtri
+
     name, title = ("auc", "AUC") if task == "classification" else ("r2", "R²")
     now, before = estimated.values.get(name), past.get(name)
     if now is None or before is None or before - now <= ranking_drop or name not in estimated.intervals:
@@ -467,7 +472,8 @@ def fall(estimated: Estimate, past: Mapping[str, float], task: Task, ranking_dro
         f"{title} is estimated at {now:.3f} ({low:.3f} to {high:.3f}) before labels, {before:.3f} when the champion "
         f"was judged: a fall by more than {ranking_drop:g}."
     )
-    return high < before - ranking_drop, text
+    error = (high - low) / (2 * float(ndtri((1 + estimated.coverage) / 2)))
+    return before - now > STANDARD_ERRORS * (error**2 + past_error**2) ** 0.5, text
 
 
 def _curve(scores: np.ndarray, labels: np.ndarray, method: Method) -> tuple[tuple[float, float], ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.estimation import Estimate, Grade, estimate, fall, fit, grade, recalibrate
 from lifecycle.gate import MINIMUM_DAYS
-from lifecycle.performance import ranking
+from lifecycle.performance import ranking_with_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +81,8 @@ def outlook(
         return Outlook(None, None, graded, reason=f"Nothing to estimate: {error}.")
     scores, labels, of_days = _arrays(week)
     made = estimate(estimator, scores, of_days, threshold, labels=labels)
-    fallen = fall(made, reference.metrics, task, rule.ranking_drop)
+    past_error = ranking_with_error(judged, task)[1] or 0.0
+    fallen = fall(made, reference.metrics, task, rule.ranking_drop, past_error)
     texts = () if fallen is None else (fallen[1],)
     believed = fallen is not None and fallen[0] and graded.trustworthy
     known = float(week["label"].is_not_null().mean())  # type: ignore[arg-type]
@@ -112,13 +113,7 @@ def last_week(forecasts: pl.DataFrame, last: date | None = None) -> pl.DataFrame
 
 def realised_ranking(week: pl.DataFrame, task: Task) -> float | None:
     """AUC or R² of the forecasts of a week that have labels; None where not defined."""
-    import polars as pl
-
-    known = week.filter(pl.col("label").is_not_null())
-    if known.is_empty():
-        return None
-    scores, labels, days = _arrays(known)
-    return ranking(labels, scores, days, task)[0]
+    return ranking_with_error(week, task)[0]
 
 
 def _history(judged: pl.DataFrame, forecasts: pl.DataFrame, as_of: date) -> pl.DataFrame:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from lifecycle.pipeline import CostMatrix, MonitorRule, Task
     from lifecycle.reference import Reference
 
-STANDARD_ERRORS = 2.0  # what exceeds its limit by less than this is a warning, not an error
+# Beyond a limit and by more than so many standard errors is an error, else a warning: Shewhart's convention for control
+# charts. A year has many nights, and two would be exceeded on one in twenty of them by chance alone.
+STANDARD_ERRORS = 3.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class PerformanceReport:
         calibration gap with its standard error.
     rows : forecasts with a label in the window.
     labels_without_forecast, forecasts_without_label : rows of the window that could not be judged.
-    errors, warnings : the verdict; a limit exceeded by less than two standard errors is a warning.
+    errors, warnings : the verdict; a limit exceeded by less than ``STANDARD_ERRORS`` is a warning.
     reason : why there is no verdict; None when there is one.
     intervals : central 95 % interval of each metric whose sampling is known, clustered by day; a metric that is not
         defined, or that one day alone gives, has none.
@@ -86,6 +88,7 @@ def realised(
     threshold: float | None = None,
     costs: CostMatrix | None = None,
     slices: Sequence[str] = (),
+    judged: pl.DataFrame | None = None,
 ) -> PerformanceReport:
     """Judge the forecasts of the last ``rule.performance_days`` days of ``forecasts``.
 
@@ -95,6 +98,9 @@ def realised(
     reference : what the champion promised; without it nothing is compared with the past.
     threshold : score from which a row is acted on; with ``costs`` it gives precision, recall and value.
     slices : columns by which results are also reported.
+    judged : (rows,) the champion's forecasts that ``reference`` was made of, with ``day``, ``score``, ``label``. What
+        it promised, and how well it was calibrated, is known from these days only, with an error of its own; without
+        them that error is taken to be none.
 
     Returns
     -------
@@ -124,7 +130,7 @@ def realised(
     window = _Window(judged["label"].to_numpy(), judged["score"].to_numpy(), judged["day"].to_numpy(), task)
     metrics = _metrics(window, reference, threshold, costs) if judged.height else {}
     reason = _reason(recent, window)
-    errors, warnings = ([], []) if reason else _verdict(window, metrics, rule, reference)
+    errors, warnings = ([], []) if reason else _verdict(window, metrics, rule, reference, _promise(judged, task))
     return PerformanceReport(
         task=task,
         metrics=metrics,
@@ -383,16 +389,57 @@ def _past_loss(window: _Window, reference: Reference | None) -> float | None:
 
 
 def _verdict(
-    window: _Window, metrics: dict[str, float | None], rule: MonitorRule, reference: Reference | None
+    window: _Window,
+    metrics: dict[str, float | None],
+    rule: MonitorRule,
+    reference: Reference | None,
+    promise: _Promise,
 ) -> tuple[list[str], list[str]]:
-    findings = [_calibration(metrics, rule, window.task)]
+    findings = [_calibration(metrics, rule, window.task, promise)]
     if reference is not None:
-        findings += [_ranking_fall(metrics, rule, reference, window.task), _worse_than_past(window, reference)]
+        ranking_fall = _ranking_fall(metrics, rule, reference, window.task, promise)
+        findings += [ranking_fall, _worse_than_past(window, reference)]
     found = [finding for finding in findings if finding is not None]
     return [text for certain, text in found if certain], [text for certain, text in found if not certain]
 
 
-def _calibration(metrics: dict[str, float | None], rule: MonitorRule, task: Task) -> tuple[bool, str] | None:
+@dataclass(frozen=True)
+class _Promise:
+    """How uncertain what the champion was promoted with is: standard errors of its calibration and ranking."""
+
+    gap_error: float = 0.0
+    ranking_error: float = 0.0
+
+
+def _promise(judged: pl.DataFrame | None, task: Task) -> _Promise:
+    if judged is None:
+        return _Promise()
+    labels, scores, days = _known_arrays(judged)
+    if not labels.size:
+        return _Promise()
+    gap = scores - labels
+    gap_error = clustered_standard_error((gap - gap.mean()) / gap.size, days)
+    return _Promise(gap_error or 0.0, ranking(labels, scores, days, task)[1] or 0.0)
+
+
+def ranking_with_error(judged: pl.DataFrame, task: Task) -> tuple[float | None, float | None]:
+    """``ranking`` of a frame's rows that have both ``score`` and ``label``, by their ``day``."""
+    labels, scores, days = _known_arrays(judged)
+    return ranking(labels, scores, days, task) if labels.size else (None, None)
+
+
+def _known_arrays(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    import polars as pl
+
+    values = [pl.col(name).cast(pl.Float64) for name in ("label", "score")]
+    known = frame.select(*values, "day").filter(pl.col("label").is_finite(), pl.col("score").is_finite())
+    labels, scores, days = (known[name].to_numpy() for name in ("label", "score", "day"))
+    return labels, scores, days
+
+
+def _calibration(
+    metrics: dict[str, float | None], rule: MonitorRule, task: Task, promise: _Promise
+) -> tuple[bool, str] | None:
     name = "calibration_gap" if task == "classification" else "bias"
     gap, error = metrics[name], metrics[f"{name}_standard_error"]
     if gap is None or abs(gap) <= rule.calibration_gap:
@@ -401,19 +448,19 @@ def _calibration(metrics: dict[str, float | None], rule: MonitorRule, task: Task
         f"Forecasts are {'above' if gap > 0 else 'below'} what happened by {abs(gap):.3g} on average, "
         f"more than {rule.calibration_gap:g}",
         abs(gap),
-        error,
+        _both(error, promise.gap_error),
     )
 
 
 def _ranking_fall(
-    metrics: dict[str, float | None], rule: MonitorRule, reference: Reference, task: Task
+    metrics: dict[str, float | None], rule: MonitorRule, reference: Reference, task: Task, promise: _Promise
 ) -> tuple[bool, str] | None:
     name, title = ("auc", "AUC") if task == "classification" else ("r2", "R²")
     now, past = metrics[name], reference.metrics.get(name)
     if now is None or past is None or past - now <= rule.ranking_drop:
         return None
     text = f"{title} fell from {past:.3f} at the champion's judging to {now:.3f}, by more than {rule.ranking_drop:g}"
-    return _finding(text, past - now, metrics[f"{name}_standard_error"])
+    return _finding(text, past - now, _both(metrics[f"{name}_standard_error"], promise.ranking_error))
 
 
 def _worse_than_past(window: _Window, reference: Reference) -> tuple[bool, str] | None:
@@ -427,6 +474,11 @@ def _worse_than_past(window: _Window, reference: Reference) -> tuple[bool, str] 
     error = clustered_standard_error((excess - mean) / excess.size, window.days)
     text = f"{what} is {mean:.3g} worse than always forecasting the reference's mean, {reference.label_mean:.3g}"
     return _finding(text, mean, error)
+
+
+def _both(error: float | None, other: float) -> float | None:
+    """Standard error of a difference of two that do not depend on each other."""
+    return None if error is None else (error**2 + other**2) ** 0.5
 
 
 def _finding(text: str, size: float, error: float | None) -> tuple[bool, str]:
