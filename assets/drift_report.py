@@ -58,6 +58,7 @@ _COLUMNS = (
     ("loss_change", "float", "estimated change of the mean loss"),
     ("harm", "float", "the part of it that the forecasts do not announce themselves"),
     ("harm_standard_error", "float", "its sampling error"),
+    ("jump_harm", "float", "what a day unlike those before costs, if the values that moved are of no use"),
     ("harmful_days", "int", "of the last days, how many were harmful"),
     ("harmful", "bool", "an error"),
     ("rank", "float", "size × importance × harm: what to look at first"),

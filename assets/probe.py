@@ -94,6 +94,7 @@ def _probe(pipeline: Pipeline, day: date, champion: Version, lake: Lake, registr
         pipeline.gate,
         confidence=pipeline.retraining.probe_confidence or 0.0,
         calibration_days=pipeline.training.fold_days,
+        calibration_rows=pipeline.training.tuning_rows,
         max_rows=pipeline.training.max_rows,
         seed=pipeline.training.seed,
     )

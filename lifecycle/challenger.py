@@ -186,6 +186,7 @@ def probe_challenger(
         pipeline.gate,
         confidence=policy.probe_confidence or 0.5,
         calibration_days=pipeline.training.fold_days,
+        calibration_rows=pipeline.training.tuning_rows,
         max_rows=pipeline.training.max_rows,
         seed=pipeline.training.seed,
     )

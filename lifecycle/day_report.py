@@ -43,6 +43,8 @@ class ColumnReport:
     loss_change : estimated change of the mean loss, in its units; see ``harm.estimate``.
     harm : the part of it that the forecasts do not announce themselves (``harm.announced``). When the mix of rows
         becomes harder, and a model says so, the loss grows and no retraining mends it; that is not called harm.
+    jump_harm : growth of the loss by the worst of the last days that were unlike those before them, were the values
+        that moved of no use (``harm.of_jump``); zero without such a day.
     harmful_days : how many of the days that the rule looks at were harmful, and ``harmful`` whether they make an error.
     rank : size × importance × harm.
     bins, reference_counts, current_counts : the two distributions, for drawing.
@@ -86,6 +88,7 @@ class ColumnReport:
     harm: float | None
     harm_standard_error: float | None
     harm_p_value: float | None
+    jump_harm: float | None
     harmful_days: int
     harmful: bool
     rank: float

@@ -120,6 +120,31 @@ def kullback_leibler(expected: np.ndarray, actual: np.ndarray) -> float:
     return max(float(np.sum(q * np.log(q / p))), 0.0)
 
 
+def total_variation(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Share of rows that would have to take another value for two distributions to be equal; half the sum of |p - q|.
+
+    Parameters
+    ----------
+    expected : (bins,) counts. ``actual``: (windows, bins) counts.
+
+    Returns
+    -------
+    (windows,) array
+        Between 0 and 1; NaN where a window, or ``expected``, has no rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> total_variation(np.array([5, 5]), np.array([[10, 0], [1, 1]])).tolist()
+    [0.5, 0.0]
+    """
+    import numpy as np
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = actual / actual.sum(axis=1, keepdims=True)
+        return np.asarray(abs(shares - expected / expected.sum()).sum(axis=1) / 2)
+
+
 def expected_index(expected: np.ndarray, actual: np.ndarray) -> float:
     """Mean of the population stability index when nothing drifted: ``(bins - 1) (1/n + 1/m)``.
 

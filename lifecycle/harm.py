@@ -163,6 +163,34 @@ def estimate(
     return Harm(change, error, _chance(change, error, clusters - 1))
 
 
+def of_jump(past: np.ndarray, day: np.ndarray, importance: float) -> float:
+    """Growth of the mean loss by a day that is unlike those before it, were the values that moved of no use.
+
+    Weighting judged losses anew says what a shift does while values mean what they meant. Where a column jumps from one
+    day to the next it may be its meaning that changed: minutes that became hours still lie in the reference's range.
+    Then each row that moved is worth no more than one whose value was shuffled.
+
+    Parameters
+    ----------
+    past : (days, bins) rows of days before, at least two; day : (bins,) rows of the day.
+    importance : growth of the mean loss when the column is shuffled.
+
+    Returns
+    -------
+    float
+        Importance × the share of rows that moved (total variation) beyond what each of the days before moved from the
+        others; at least zero.
+    """
+    import numpy as np
+
+    from lifecycle.distances import total_variation
+
+    total = past.sum(axis=0)
+    usual = [float(total_variation(total - one, one[None, :])[0]) for one in past]
+    moved = float(total_variation(total, day[None, :])[0]) - float(np.nanmean(usual))
+    return max(importance, 0.0) * max(moved, 0.0)
+
+
 def rank(size: float | None, importance: float | None, change: float | None) -> float:
     """Size of a drift × importance of the column × estimated growth of the loss: what to look at first.
 

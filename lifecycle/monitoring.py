@@ -105,11 +105,12 @@ class _Column:
 
 @dataclass(frozen=True)
 class _Verdicts:
-    """(columns, windows) what is called, and (columns,) the q-value of the whole window."""
+    """(columns, windows) what is called; (columns,) the q-value of the whole window, and the harm of the worst jump."""
 
     drifted: np.ndarray
     harmful: np.ndarray
     q_values: np.ndarray
+    jumps: np.ndarray
 
 
 def monitor_day(
@@ -404,7 +405,31 @@ def _judge(
     harmful = drifted & grown & certain
     # One odd day must not make the window harmful: most days must be beyond the limit, each by itself.
     harmful[:, 0] &= 2 * grown[:, 1:].sum(axis=1) > when.days.size
-    return _Verdicts(drifted, harmful, q_values[:, 0])
+    jumps = np.zeros(drifted.shape)
+    for place, day in zip(*drifted[:, 1:].nonzero(), strict=True):
+        if day >= when.days.size - rule.of_days:
+            jumps[place, 1 + day] = _jump(columns[place], int(day), when.days[day].item(), rule, seasonal)
+    harmful |= jumps > limit
+    return _Verdicts(drifted, harmful, q_values[:, 0], jumps.max(axis=1))
+
+
+def _jump(column: _Column, place: int, day: date, rule: MonitorRule, seasonal: SeasonalReference | None) -> float:
+    """Harm of a drifted day that is also unlike the days before it; zero where it is not, or cannot be told.
+
+    The days before are those of the same weekday: what drifts slowly is like them. Before there are enough of them they
+    are those of the reference, which is then not old.
+    """
+    import numpy as np
+
+    if column.importance is None:
+        return 0.0
+    past = seasonal.past_of(column.profile.name, day) if seasonal else np.empty((0, 0), dtype=int)
+    if len(past) < MINIMUM_DAYS:
+        past = np.array(column.profile.day_counts)
+    tests = day_tests(past, column.counts[place][None, :], np.array([1])) if len(past) >= MINIMUM_DAYS else None
+    if tests is None or not tests.p_values[0] <= rule.false_discovery_rate:
+        return 0.0
+    return harm.of_jump(past, column.counts[place], column.importance)
 
 
 def _excuse_rhythm(
@@ -480,6 +505,7 @@ def _report(
         harm=change,
         harm_standard_error=_number(column.harm.standard_error[0]) if column.harm else None,
         harm_p_value=_number(column.harm.p_values[0]) if column.harm else None,
+        jump_harm=_number(verdicts.jumps[place]),
         harmful_days=sum(flags[-rule.of_days :]),
         harmful=bool(fired[0]) or harm.at_least(rule.harmful_days, rule.of_days, flags),
         rank=harm.rank(excess, column.importance, change),

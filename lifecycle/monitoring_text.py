@@ -82,5 +82,12 @@ def _harm(column: ColumnReport, rule: MonitorRule) -> str:
     error = f" ± {column.harm_standard_error:.2g}" if column.harm_standard_error is not None else ""
     return (
         f"estimated change of the mean loss {column.loss_change or 0.0:+.2g}, of which the forecasts do not announce "
-        f"{column.harm:+.2g}{error}; {column.harmful_days} of the last {rule.of_days} days harmful"
+        f"{column.harm:+.2g}{error}{_jump(column)}; {column.harmful_days} of the last {rule.of_days} days harmful"
     )
+
+
+def _jump(column: ColumnReport) -> str:
+    """What a day unlike those before it may cost."""
+    if not column.jump_harm:
+        return ""
+    return f"; it jumped, which costs {column.jump_harm:.2g} if the values that moved are of no use"

@@ -105,6 +105,7 @@ def probe(
     *,
     confidence: float = LIKELIER_THAN_NOT,
     calibration_days: int = 14,
+    calibration_rows: int = 40_000,
     max_rows: int = 150_000,
     seed: int = 0,
     day: str = "event_day",
@@ -121,6 +122,7 @@ def probe(
     rule : the gate's: its resamples, seed and confidence.
     confidence : share of the resamples from which training is worth it.
     calibration_days : last days of ``training`` on which the refit is calibrated.
+    calibration_rows : rows that the model it is calibrated by learns from; two numbers need fewer than a forecast.
     max_rows : rows fitted on, sampled by hash of ``key``.
 
     Returns
@@ -156,7 +158,8 @@ def probe(
             None, None, None, True, time.perf_counter() - started, len(training), len(window), text, reason=reason
         )
     rows = training[sample_by_hash(training[key].to_numpy(), max_rows, seed)]
-    scores = _refit(champion, rows, window, _days(rows, day), calibration_days, features, label, task, seed)
+    calibrating = (_days(rows, day), calibration_days, calibration_rows)
+    scores = _refit(champion, rows, window, calibrating, features, label, task, seed)
     gains = _losses(labels, champion_scores, task) - _losses(labels, scores, task)
     draws = improvement_draws(gains, days, rule.resamples, rule.seed)
     gain, probability = float(gains.mean()), float((draws > 0).mean())
@@ -175,14 +178,13 @@ def _refit(
     champion: Recipe,
     rows: pd.DataFrame,
     window: pd.DataFrame,
-    days: np.ndarray,
-    calibration_days: int,
+    calibrating: tuple[np.ndarray, int, int],
     features: Sequence[Feature],
     label: str,
     task: Task,
     seed: int,
 ) -> np.ndarray:
-    """(window rows,) scores of the refit; ``days`` are those of ``rows``."""
+    """(window rows,) scores of the refit; ``calibrating``: the days of ``rows``, how many days and rows to use."""
     from lifecycle import models
     from lifecycle.calibration import calibrate, fit_sigmoid
 
@@ -200,8 +202,10 @@ def _refit(
     scores = scores_of(rows, window)
     if champion.calibration is None:
         return scores
-    past = days <= days.max() - calibration_days
-    learnt, block = rows[past], rows[~past]
+    days, block_days, most = calibrating
+    past = days <= days.max() - block_days
+    # Rows are in order of days; every n-th is a sample over all of them.
+    learnt, block = rows[past][:: -(-int(past.sum()) // most) or 1], rows[~past]
     if min(learnt[label].nunique(), block[label].nunique()) < 2:
         return calibrate(scores, *champion.calibration)
     return calibrate(scores, *fit_sigmoid(scores_of(learnt, block), block[label].to_numpy(dtype=float)))

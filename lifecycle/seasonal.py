@@ -50,15 +50,21 @@ class SeasonalReference:
 
         from lifecycle.distances import population_stability_index
 
-        if name not in self.counts or not counts.sum():
-            return None, None
-        age = (np.datetime64(day) - self.days).astype(int)
-        like = (age > 0) & (age % self.period_days == 0) & (age <= self.period_days * self.periods)
-        past = self.counts[name][like & (self.counts[name].sum(axis=1) > 0)]
-        if not past.sum():
+        past = self.past_of(name, day)
+        if not counts.sum() or not past.sum():
             return None, None
         tests = day_tests(past, counts[None, :], np.array([1]))
         return population_stability_index(past.sum(axis=0), counts), float(tests.p_values[0]) if tests else None
+
+    def past_of(self, name: str, day: date) -> np.ndarray:
+        """(days, bins) rows of the like days before a day, oldest first; no rows where there is none."""
+        import numpy as np
+
+        if name not in self.counts:
+            return np.empty((0, 0), dtype=int)
+        age = (np.datetime64(day) - self.days).astype(int)
+        like = (age > 0) & (age % self.period_days == 0) & (age <= self.period_days * self.periods)
+        return np.asarray(self.counts[name][like & (self.counts[name].sum(axis=1) > 0)])
 
 
 def seasonal_reference(

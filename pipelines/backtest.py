@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 WHOLE, EARLY, LATE = "whole", "early", "late"
+# Of the shuffled worlds; the rules of errors were last changed after a look at worlds 1 to 3.
+FIRST_SEED = 11
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _worlds(bench: Bench, plan: Plan) -> dict[str, list[CleanRun]]:
     """A champion monitored through every stationary world, with nothing to be found."""
     found: dict[str, list[CleanRun]] = {"free": [], "within weekday": []}
     for way, runs in found.items():
-        for seed in range(1, plan.worlds + 1):
+        for seed in range(FIRST_SEED, FIRST_SEED + plan.worlds):
             rows = stationary_rows(bench.rows, seed, way != "free")
             world = bench.world(rows, f"{bench.name}-{way}-{seed}")
             keep = [start - timedelta(days=1) for start in fault_starts(bench.pipeline, plan)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifecycle.harm import BinLosses, announced, at_least, bin_losses, estimate, rank, skill
+from lifecycle.harm import BinLosses, announced, at_least, bin_losses, estimate, of_jump, rank, skill
 from lifecycle.losses import row_losses
 
 ONE, TODAY = np.zeros(1, dtype=int), np.array([1])
@@ -128,3 +128,10 @@ def test_an_error_needs_so_many_of_the_last_days_and_the_last_one(flags: list[bo
 def test_a_rule_that_cannot_be_met_is_refused(n: int, m: int) -> None:
     with pytest.raises(ValueError, match="1 <= n <= m"):
         at_least(n, m, [True])
+
+
+def test_a_jump_costs_its_importance_times_the_rows_that_moved_beyond_the_usual() -> None:
+    past = np.array([[50, 50], [52, 48], [48, 52], [50, 50]])
+    assert of_jump(past, np.array([0, 100]), 0.04) == pytest.approx(0.04 * (0.5 - np.mean([0, 2 / 75, 2 / 75, 0])))
+    assert of_jump(past, np.array([51, 49]), 0.04) < 0.001
+    assert of_jump(past, np.array([0, 100]), -0.01) == 0

@@ -97,6 +97,29 @@ def test_drift_that_costs_nothing_is_a_warning_however_large(reference: Referenc
     assert column(report, "heat").drifted_since == date(2024, 1, 29)
 
 
+def test_a_unit_that_changes_within_the_reference_s_range_is_an_error_on_its_second_day(reference: Reference) -> None:
+    window = rows(28, 14)
+    hours = pl.when(pl.col("day") > date(2024, 2, 9)).then(pl.col("delay") / 60).otherwise("delay")
+    report = monitor(reference, window.with_columns(delay=hours))
+    assert column(report, "delay").harm is not None
+    assert column(report, "delay").harm < column(report, "delay").jump_harm  # type: ignore[operator]
+    assert "it jumped, which costs" in report.errors[0]
+    heat = pl.when(pl.col("day") > date(2024, 2, 9)).then(pl.col("heat") / 60).otherwise("heat")
+    assert monitor(reference, window.with_columns(heat=heat)).errors == ()  # of no use to the model anyway
+
+
+def test_what_drifts_slowly_has_not_jumped(reference: Reference) -> None:
+    weeks = rows(28, 56)
+    slow = pl.col("delay") + 0.25 * (pl.col("day") - pl.lit(weeks["day"][0])).dt.total_days()
+    weeks = weeks.with_columns(delay=slow)
+    last = weeks["day"][-1] - timedelta(days=14)
+    past = seasonal_reference(reference, weeks.filter(pl.col("day") < weeks["day"][-1]), 6)
+    with_past = monitor(reference, weeks.filter(pl.col("day") > last), seasonal=past)
+    without = monitor(reference, weeks.filter(pl.col("day") > last))
+    assert column(with_past, "delay").drifted
+    assert column(with_past, "delay").jump_harm < column(without, "delay").jump_harm  # type: ignore[operator]
+
+
 def test_a_harder_mix_that_the_model_announces_itself_is_no_harm(reference: Reference) -> None:
     window = rows(28, 14).with_columns(pl.col("delay") + 12)
     report = monitor(reference, window.with_columns(score=1 / (1 + (1.5 - pl.col("delay") / 12).exp())))
