@@ -1,5 +1,6 @@
 """Batch predictions: tomorrow's forecasts, with the version, threshold and inputs they were made with."""
 
+import time
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -58,13 +59,14 @@ def build(pipeline: Pipeline) -> dg.Definitions:
             for day, number in issued.items():
                 versions[day] = None if number is None else registry.version(pipeline.name, number)
         require_features(pipeline, registry, _roles(versions))
+        started = time.perf_counter()
         made = [_predict(pipeline, day, versions[day], lake, feature_store, registry) for day in days]
-        rows = pl.concat(made, how="diagonal_relaxed")
+        rows, seconds = pl.concat(made, how="diagonal_relaxed"), time.perf_counter() - started
         kept = keep_issued(pipeline, lake, days, rows)
         if kept:
             context.log.info(f"forecasts came out otherwise than issued on {kept[0]} to {kept[-1]}; both are kept")
         table_version = lake.write(predictions_table(pipeline), rows, *stage.contiguous(days))
-        yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(pipeline, rows, table_version))
+        yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(pipeline, rows, table_version, seconds))
         yield from _checks(asset, days, rows)
 
     return dg.Definitions(
@@ -163,7 +165,7 @@ def _checks(asset: dg.AssetKey, days: list[date], rows: "pl.DataFrame") -> Itera
     )
 
 
-def _metadata(pipeline: Pipeline, rows: "pl.DataFrame", table_version: int) -> dict[str, Any]:
+def _metadata(pipeline: Pipeline, rows: "pl.DataFrame", table_version: int, seconds: float) -> dict[str, Any]:
     import polars as pl
 
     shown = [*pipeline.spine.key, "event_time", "score", "decision", "model_version"]
@@ -173,6 +175,9 @@ def _metadata(pipeline: Pipeline, rows: "pl.DataFrame", table_version: int) -> d
         "dagster/row_count": rows.height,
         "model_versions": ", ".join(map(str, versions)) or "none",
         "delta_version": table_version,
+        # Dagster draws numbers over the days: how long features and forecasts took, and how many a second that is.
+        "seconds": stage.number(seconds),
+        "forecasts_per_second": stage.number(rows.height / seconds) if seconds else 0.0,
         "highest_scores": stage.markdown_table(rows.select(shown).sort("score", descending=True, nulls_last=True), 10),
     }
     if mean is not None:

@@ -53,6 +53,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 columns=[
                     ("day", "date", "close of this day"),
                     ("rows", "int", "forecasts with a label"),
+                    ("error_rate", "float", "share of the day's forecasts without a score though a version served"),
                     ("errors", "string", "limits exceeded beyond sampling error, as JSON"),
                     ("slices", "string", "the same metrics per slice, as JSON"),
                     ("model_version", "int", "the version that forecast last"),
@@ -120,11 +121,13 @@ class _Night:
     ----------
     concept, outlook : None before a version has forecast.
     forecasts : (rows,) that the report judges, with ``score`` and ``label``.
+    error_rate : share of the day's forecasts that came out without a score though a version served; None without any.
     week_to, week_ranking : the newest week whose labels have come, and its AUC or R².
     """
 
     report: PerformanceReport
     forecasts: "pl.DataFrame"
+    error_rate: float | None
     version: Version | None
     concept: Concept | None
     outlook: Outlook | None
@@ -141,7 +144,7 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
     import polars as pl
 
     rule, task = pipeline.monitor, pipeline.task
-    issued = _issued(pipeline, day, lake)
+    issued, failed = _issued(pipeline, day, lake)
     happened = issued.filter(pl.col("day") <= day)
     judging = happened.filter(pl.col("day") > day - timedelta(days=rule.performance_days))
     week_to = day - timedelta(days=pipeline.label.longest_wait_days)
@@ -161,17 +164,20 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
         judged=judged,
     )
     if version is None or reference is None:
-        return _Night(report, judging, None, None, None, week_to, week_ranking)
+        return _Night(report, judging, failed, None, None, None, week_to, week_ranking)
     own = issued.filter(pl.col("model_version") == version.number)
     seen = {**_judged_excess(judged, task), **_past_excess(past, version.number, day, rule.concept_days)}
     concept = concept_drift({**seen, **excess_by_day(own, task)}, rule, day)
     before = _past_estimates(past, week_to, week_ranking)
     ahead = outlook(judged, own, before, reference, rule, task, day, pipeline.gate.window_days, version.threshold)
-    return _Night(report, judging, version, concept, ahead, week_to, week_ranking)
+    return _Night(report, judging, failed, version, concept, ahead, week_to, week_ranking)
 
 
-def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame":
-    """Forecasts by the day of their event up to tomorrow, in order, with the labels known by the close."""
+def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, float | None]":
+    """Forecasts by the day of their event up to tomorrow, in order, with the labels known by the close.
+
+    Beside them the share of the last day's that have no score though a version served.
+    """
     import polars as pl
 
     first = day - timedelta(days=_window(pipeline) - 1)
@@ -180,8 +186,11 @@ def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame":
     issued = read_issued(pipeline, lake, first - timedelta(days=1), day, [*columns])
     labels = read_labels(pipeline, lake, first, day).select(*key, "label")
     joined = issued.filter(pl.col("score").is_not_null()).join(labels, on=key, how="left")
+    served = issued.filter(pl.col("event_day") > day, pl.col("model_version").is_not_null())
+    finite = pl.col("score").is_finite().fill_null(value=False)
+    failed = 1 - served.select(finite.mean()).item() if served.height else None
     # The lake gives rows of a day in the order they were written; the last version must be the last.
-    return joined.with_columns(pl.col("event_day").alias("day")).sort("day", *key)
+    return joined.with_columns(pl.col("event_day").alias("day")).sort("day", *key), failed
 
 
 def _judged_excess(judged: "pl.DataFrame | None", task: Task) -> dict[date, float]:
@@ -273,6 +282,7 @@ def _row(day: date, night: _Night) -> "pl.DataFrame":
     values: dict[str, Any] = {
         "day": day,
         **metrics,
+        "error_rate": night.error_rate,
         "rows": report.rows,
         "errors": json.dumps(list(report.errors)),
         "slices": report.slices.write_json() if report.slices.height else "[]",

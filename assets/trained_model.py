@@ -9,6 +9,7 @@ import dagster as dg
 from assets import stage
 from assets.training_set import GATE, TRAIN, training_table
 from lifecycle import definitions, scoring
+from lifecycle.challenger import DAY, KEY, baseline_losses, reference_of, training_frame
 from lifecycle.pipeline import Pipeline
 from resources.lake import Lake
 from resources.registry import DEFINITIONS, Registry, TrainingRecord
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from datetime import date
 
     import numpy as np
+    import pandas as pd
     import polars as pl
 
     from lifecycle.evaluation import Evaluation
-    from lifecycle.reference import Reference
     from lifecycle.training import TrainedModel
 
 
@@ -82,7 +83,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         judged = _judge(pipeline, trained, rows.filter(rows["part"] == GATE))
         nightly = _as_nightly(pipeline, judged)
         record = _record(pipeline, day, trained, judged, nightly, rows, context)
-        reference = _reference(pipeline, trained, nightly)
+        reference = reference_of(pipeline, nightly, trained.threshold)
         run_id = registry.log_training(pipeline.name, trained.estimator, record, reference)
         yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(run_id, trained, judged, record))
         yield _beats_baselines(asset, judged)
@@ -90,34 +91,22 @@ def build(pipeline: Pipeline) -> dg.Definitions:
     return dg.Definitions(assets=[trained_model])
 
 
-def model_frame(pipeline: Pipeline, rows: "pl.DataFrame") -> Any:
-    """The training rows as the trainer takes them: inputs, label, event day, key, moment and slices."""
+def model_frame(pipeline: Pipeline, rows: "pl.DataFrame") -> "pd.DataFrame":
+    """Rows of the training set as the trainer takes them."""
     import polars as pl
 
-    names = [feature.name for feature in pipeline.inputs]
-    inputs = scoring.model_inputs(rows, names, pipeline)
-    extra = rows.select(
-        pl.col("label"),
-        pl.col("event_day").cast(pl.Datetime("us")).alias("event_day"),
-        pl.concat_str(list(pipeline.spine.key), separator="|").alias("event_key"),
-        "moment",
-        *(pl.col(name).cast(pl.String) for name in pipeline.slices if name not in names),
-    ).to_pandas()
-    return inputs.assign(**{name: extra[name].to_numpy() for name in extra.columns})
+    key = pl.concat_str(list(pipeline.spine.key), separator="|").alias(KEY)
+    return training_frame(pipeline, rows.with_columns(key, pl.col("event_day").alias(DAY)))
 
 
 def _judge(pipeline: Pipeline, trained: "TrainedModel", rows: "pl.DataFrame") -> Judged:
     from lifecycle.evaluation import evaluate
-    from lifecycle.losses import row_losses
 
     names = [feature.name for feature in pipeline.inputs]
     scores = scoring.score(trained.estimator, rows, names, pipeline)
     labels = rows["label"].to_numpy()
     frame = model_frame(pipeline, rows)
-    losses = {
-        baseline.name: float(row_losses(labels, baseline.predict(frame), pipeline.task).mean())
-        for baseline in trained.baselines
-    }
+    losses = baseline_losses(pipeline, trained.baselines, frame, labels)
     evaluation = evaluate(
         labels,
         scores,
@@ -139,24 +128,6 @@ def _as_nightly(pipeline: Pipeline, judged: Judged) -> "pl.DataFrame":
     return judged.rows.select(
         pl.col("event_day").alias("day"), pl.Series("score", judged.scores), "label", *names
     ).filter(batch)
-
-
-def _reference(pipeline: Pipeline, trained: "TrainedModel", nightly: "pl.DataFrame") -> "Reference":
-    """The profile of the days the model was judged on, as the nightly batch asks about them.
-
-    Scores on rows the model has learnt from are sharper than those to come; the judged days are the most recent
-    ones it has not learnt from.
-    """
-    import numpy as np
-
-    from lifecycle.evaluation import evaluate
-    from lifecycle.reference import profile
-
-    scores, labels = nightly["score"].to_numpy(), nightly["label"].to_numpy()
-    days = nightly["day"].to_numpy().astype("datetime64[D]")
-    metrics = evaluate(labels, scores, days, pipeline.task, threshold=trained.threshold, slices=None, seed=0).metrics
-    finite = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
-    return profile(nightly, pipeline.inputs, scores, labels, finite, days)
 
 
 def _record(

@@ -2,6 +2,7 @@
 
 python -m benchmarks.readme                                # the table of benchmarks/results.json
 python -m benchmarks.readme --scoreboard var/replay        # also the scoreboard of a replay and its plots
+python -m benchmarks.readme --backtest var/backtest        # also what a policy backtest found and its plots
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ PICTURES = ROOT / "docs" / "pictures"
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--scoreboard", type=Path, help="folder that a replay wrote its scoreboard into")
+    parser.add_argument("--backtest", type=Path, help="folder that a backtest wrote its page into")
     chosen = parser.parse_args(arguments)
     text = README.read_text(encoding="utf-8")
     if RESULTS.exists():
         text = replaced(text, "bench", _results(json.loads(RESULTS.read_text(encoding="utf-8"))))
     if chosen.scoreboard:
         text = replaced(text, "scoreboard", _scoreboard(chosen.scoreboard))
+    if chosen.backtest:
+        text = replaced(text, "backtest", _backtest(chosen.backtest))
     README.write_text(text, encoding="utf-8")
     return 0
 
@@ -78,6 +82,20 @@ def _scoreboard(folder: Path) -> str:
         )
     text = (folder / "scoreboard.md").read_text(encoding="utf-8")
     return "\n\n".join([text, *plots, f"Seconds on {machine_text(machine())}."])
+
+
+def _backtest(folder: Path) -> str:
+    from benchmarks.results import machine
+    from pipelines.backtest_page import summary
+
+    plots = []
+    for name, shown in (("gain", "loss saved so far by each policy"), ("faults", "days until a fault is found")):
+        picture = folder / f"backtest_{name}.png"
+        if picture.exists():
+            shutil.copy(picture, PICTURES / picture.name)
+            plots.append(f"![{shown}](docs/pictures/{picture.name})")
+    found = summary(json.loads((folder / "backtest.json").read_text(encoding="utf-8")))
+    return "\n\n".join([found, *plots, f"CPU seconds on {machine_text(machine())}."])
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ in ``training.py``, the gate's rule in ``gate.py``; when to train is the policy'
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
+    from lifecycle.baselines import Baseline
     from lifecycle.estimation import Estimator
     from lifecycle.pipeline import Pipeline, RetrainPolicy
     from lifecycle.reference import Reference
@@ -107,7 +108,6 @@ def train_challenger(pipeline: Pipeline, rows: pl.DataFrame, day: date) -> Chall
     ValueError
         If there are too few labelled days; see ``training.train``.
     """
-    from lifecycle.losses import row_losses
     from lifecycle.training import train
 
     started = time.process_time()
@@ -123,11 +123,7 @@ def train_challenger(pipeline: Pipeline, rows: pl.DataFrame, day: date) -> Chall
     )
     names = tuple(feature.name for feature in pipeline.inputs)
     scores, labels = scoring.score(trained.estimator, window, names, pipeline), window[LABEL].to_numpy()
-    frame = training_frame(pipeline, window)
-    losses = {
-        baseline.name: float(row_losses(labels, baseline.predict(frame), pipeline.task).mean())
-        for baseline in trained.baselines
-    }
+    losses = baseline_losses(pipeline, trained.baselines, training_frame(pipeline, window), labels)
     judged = _judged(pipeline, window, scores, names)
     return Challenger(
         day=day,
@@ -138,7 +134,7 @@ def train_challenger(pipeline: Pipeline, rows: pl.DataFrame, day: date) -> Chall
         recipe=Recipe(trained.family, trained.params, trained.calibration),
         importances=trained.importances,
         baseline_losses=losses,
-        reference=_reference(pipeline, judged, trained.threshold),
+        reference=reference_of(pipeline, judged, trained.threshold),
         judged=judged,
         estimator=_estimator(pipeline, judged),
         cpu_seconds=time.process_time() - started,
@@ -194,7 +190,12 @@ def probe_challenger(
 
 
 def training_frame(pipeline: Pipeline, rows: pl.DataFrame) -> pd.DataFrame:
-    """Rows as the trainer takes them: inputs, label, event day, key, moment and slices."""
+    """Rows as the trainer takes them: inputs, label, event day, key, moment and slices.
+
+    Parameters
+    ----------
+    rows : (rows,) ``event_key``, ``day``, ``moment``, ``label``, the features and slices.
+    """
     import polars as pl
 
     names = [feature.name for feature in pipeline.inputs]
@@ -221,7 +222,28 @@ def _judged(pipeline: Pipeline, window: pl.DataFrame, scores: np.ndarray, names:
     return scored.select(list(dict.fromkeys([KEY, DAY, LABEL, KNOWN, "score", *names, *pipeline.slices])))
 
 
-def _reference(pipeline: Pipeline, judged: pl.DataFrame, threshold: float | None) -> Reference:
+def baseline_losses(
+    pipeline: Pipeline, baselines: Sequence[Baseline], frame: pd.DataFrame, labels: np.ndarray
+) -> dict[str, float]:
+    """Mean loss of each simple baseline on some rows, in the form of ``training_frame``."""
+    from lifecycle.losses import row_losses
+
+    return {
+        baseline.name: float(row_losses(labels, baseline.predict(frame), pipeline.task).mean())
+        for baseline in baselines
+    }
+
+
+def reference_of(pipeline: Pipeline, judged: pl.DataFrame, threshold: float | None) -> Reference:
+    """The profile of the days a model was judged on, as the nightly batch asks about them.
+
+    Scores on rows the model has learnt from are sharper than those to come; the judged days are the most recent ones
+    it has not learnt from.
+
+    Parameters
+    ----------
+    judged : (rows,) ``day``, ``label``, ``score`` and the features.
+    """
     from lifecycle.evaluation import evaluate
     from lifecycle.reference import profile
 

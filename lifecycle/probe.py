@@ -158,8 +158,8 @@ def probe(
             None, None, None, True, time.perf_counter() - started, len(training), len(window), text, reason=reason
         )
     rows = training[sample_by_hash(training[key].to_numpy(), max_rows, seed)]
-    calibrating = (_days(rows, day), calibration_days, calibration_rows)
-    scores = _refit(champion, rows, window, calibrating, features, label, task, seed)
+    past, block = _calibrating(rows, _days(rows, day), key, calibration_days, calibration_rows, seed)
+    scores = _refit(champion, rows, window, past, block, features, label, task, seed)
     gains = _losses(labels, champion_scores, task) - _losses(labels, scores, task)
     draws = improvement_draws(gains, days, rule.resamples, rule.seed)
     gain, probability = float(gains.mean()), float((draws > 0).mean())
@@ -178,13 +178,14 @@ def _refit(
     champion: Recipe,
     rows: pd.DataFrame,
     window: pd.DataFrame,
-    calibrating: tuple[np.ndarray, int, int],
+    past: pd.DataFrame,
+    block: pd.DataFrame,
     features: Sequence[Feature],
     label: str,
     task: Task,
     seed: int,
 ) -> np.ndarray:
-    """(window rows,) scores of the refit; ``calibrating``: the days of ``rows``, how many days and rows to use."""
+    """(window rows,) scores of the refit, calibrated on ``block`` by a model of ``past``."""
     from lifecycle import models
     from lifecycle.calibration import calibrate, fit_sigmoid
 
@@ -202,13 +203,20 @@ def _refit(
     scores = scores_of(rows, window)
     if champion.calibration is None:
         return scores
-    days, block_days, most = calibrating
-    past = days <= days.max() - block_days
-    # Rows are in order of days; every n-th is a sample over all of them.
-    learnt, block = rows[past][:: -(-int(past.sum()) // most) or 1], rows[~past]
-    if min(learnt[label].nunique(), block[label].nunique()) < 2:
+    if min(past[label].nunique(), block[label].nunique()) < 2:
         return calibrate(scores, *champion.calibration)
-    return calibrate(scores, *fit_sigmoid(scores_of(learnt, block), block[label].to_numpy(dtype=float)))
+    return calibrate(scores, *fit_sigmoid(scores_of(past, block), block[label].to_numpy(dtype=float)))
+
+
+def _calibrating(
+    rows: pd.DataFrame, days: np.ndarray, key: str, block_days: int, most: int, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """At most ``most`` rows of the days before the last ``block_days``, whole events, and all rows of those."""
+    from lifecycle.splits import sample_by_hash
+
+    block = days > days.max() - block_days
+    past = rows[~block]
+    return past[sample_by_hash(past[key].to_numpy(), most, seed)], rows[block]
 
 
 def _losses(labels: np.ndarray, scores: np.ndarray, task: Task) -> np.ndarray:

@@ -13,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from lifecycle.backtest import OWN
 from pipelines.scoreboard import _html_block, _short, _table
 
 STYLE = (
@@ -46,6 +47,56 @@ def write_page(content: Mapping[str, Any], folder: Path) -> None:
     (folder / "backtest.html").write_text(_html(content, sections))
     for name, png in plots.items():
         (folder / f"backtest_{name}.png").write_bytes(png)
+
+
+def summary(content: Mapping[str, Any]) -> str:
+    """The table of policies over the whole period, and what was claimed beside what was found, as Markdown."""
+    return "\n\n".join([_policy_table(content, "whole"), _own_settings(content), _table(_CLAIMS, _claims(content))])
+
+
+_CLAIMS = ["claim", "limit", "found", ""]
+
+
+def _claims(content: Mapping[str, Any]) -> list[list[str]]:
+    """What a year must show (the limits), and what it showed."""
+    claims: list[tuple[str, float, float | None, bool]] = []
+    own = next((each["spans"]["whole"] for each in content["policies"] if each["policy"] == OWN), None)
+    if own is not None:
+        claims.append(
+            ("gain of the pipeline's policy, as a share of retraining weekly", 0.9, own.get("gain_share"), True)
+        )
+        claims.append(("its CPU seconds, as a share of weekly's", 1 / 3, own.get("cpu_share"), False))
+    for way, table in content.get("false_alarms", {}).items():
+        heard = {row["monitor"]: row["share"] for row in table}
+        claims += [
+            (
+                f"nights with an error ({name}) in a year that does not change (shuffled {way})",
+                0.05,
+                heard.get(name),
+                False,
+            )
+            for name in ("any", "heard by the policy")
+            if name in heard
+        ]
+    if "detection" in content:
+        costly, within = content["detection"]["costly"], content["detection"]["within_days"]
+        text = f"faults that cost a tenth of the skill, found within {within} days"
+        claims.append((text, 1.0, costly["by_any_monitor"], True))
+    for one in content.get("estimates", []):
+        if one["policy"] == OWN and one["days_ahead"] == 1 and "weeks" in one:
+            text = "weeks whose AUC was estimated within 0.02, as their last forecasts were issued"
+            claims.append((text, 0.8, one["share_within"], True))
+            claims.append(("weeks within the estimate's band", one["claimed"], one["covered"], True))
+    return [
+        [text, f"{'≥' if least else '≤'} {limit:.0%}", _percent(found, 1), _verdict(limit, found, least)]
+        for text, limit, found, least in claims
+    ]
+
+
+def _verdict(limit: float, found: float | None, least: bool) -> str:
+    if found is None:
+        return "not measured"
+    return "met" if (found >= limit if least else found <= limit) else "missed"
 
 
 Section = tuple[str, str, dict[str, bytes]]  # title, blocks of text and tables, plots
