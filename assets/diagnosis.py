@@ -11,7 +11,8 @@ import dagster as dg
 from assets import stage
 from assets.drift_report import drift_table
 from assets.issued import predictions_table
-from assets.performance_report import ESTIMATED_TO_PERFORM, NO_CONCEPT_DRIFT, PERFORMS, performance_table
+from assets.performance_history import performance_table
+from assets.performance_report import ESTIMATED_TO_PERFORM, NO_CONCEPT_DRIFT, PERFORMS
 from assets.validated import quarantine_table
 from lifecycle.blast_radius import DAY, Radius
 from lifecycle.calendar import days_between

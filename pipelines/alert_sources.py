@@ -18,7 +18,7 @@ from assets import stage
 from assets.batch_predictions import predictions_table
 from assets.deployment import CAUSE_TAG, DECIDED_BY_TAG
 from assets.drift_report import drift_table
-from assets.performance_report import performance_table
+from assets.performance_history import performance_table
 from lifecycle.alert_rules import Measure, Measurement, Verdict, judge
 from lifecycle.performance import STANDARD_ERRORS
 from lifecycle.pipeline import Pipeline

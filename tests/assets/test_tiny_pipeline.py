@@ -157,6 +157,16 @@ def test_the_discounts_make_the_forecasts_fail_with_an_error(life: Life) -> None
     assert "Feature discount drifted" in inputs.message
 
 
+def test_errors_are_diagnosed_on_a_page(life: Life) -> None:
+    checks = {day: json.loads(found) for day, found in life.read("diagnosis").select("day", "checks").iter_rows()}
+    first = min(checks)
+    page = life.driver.settings.reports / TINY.name / "diagnosis" / f"{first}.html"
+
+    assert first >= OFFERS_FROM
+    assert any(check.startswith("performance_report:performs") for check in checks[first])
+    assert "Version 1, trained through" in page.read_text()
+
+
 def test_checks_that_fail_while_it_cools_down_ask_for_nothing(life: Life) -> None:
     cooling = days_between(FIRST_NIGHT + timedelta(days=1), RETRAINED - timedelta(days=1))
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from assets.drift_report import drift_table
-from assets.performance_report import performance_table
+from assets.performance_history import performance_table
 from pipelines.alert_sources import of_rules, of_ticks
 from pipelines.driver import FIRST_MODEL_SENSOR, Driver
 from pipelines.event_log import Evaluation

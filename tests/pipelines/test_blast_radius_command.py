@@ -276,17 +276,6 @@ def test_files_that_are_gone_are_not_ingested_again(story: Story, tmp_path: Path
         list(repair(story.project, WHAT, story.todo, nowhere))
 
 
-def test_errors_of_the_nights_were_diagnosed(story: Story) -> None:
-    """The forecasts knew of no misread till, so the night after it found them far off."""
-    table = story.driver.lake.read(f"{TINY.name}/diagnosis")
-    errors = {day: json.loads(checks) for day, checks in table.select("day", "checks").iter_rows()}
-    page = story.driver.settings.reports / TINY.name / "diagnosis" / f"{min(errors)}.html"
-
-    assert set(errors) <= set(AFTER)
-    assert any(check.startswith("performance_report:") for checks in errors.values() for check in checks)
-    assert "Version 1, trained through" in page.read_text()
-
-
 def test_forecasts_that_are_issued_anew_replace_what_was_issued(story: Story) -> None:
     """Last in the file: it takes history back."""
     kept = f"{TINY.name}/issued_predictions"

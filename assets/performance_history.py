@@ -1,0 +1,92 @@
+"""What the performance report of a night remembers for those that follow: a row of its table.
+
+What belongs here: which columns later nights read again, and reading them. What a night finds is in
+``performance_report.py``.
+"""
+
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+from lifecycle.estimation import COVERAGE, Estimate
+from lifecycle.outlook import WEEK_DAYS
+from lifecycle.pipeline import Pipeline
+from resources.lake import Lake
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def performance_table(pipeline: Pipeline) -> str:
+    return f"{pipeline.name}/performance_report"
+
+
+def kept_columns() -> "dict[str, pl.DataType]":
+    """Columns of the table that nights after it read again."""
+    import polars as pl
+
+    return {
+        "day": pl.Date(),
+        "model_version": pl.Int64(),
+        "excess": pl.Float64(),
+        "estimated": pl.Float64(),
+        "estimated_low": pl.Float64(),
+        "estimated_high": pl.Float64(),
+        "estimated_from": pl.Date(),
+        "estimated_to": pl.Date(),
+        "week_ranking": pl.Float64(),
+        "week_to": pl.Date(),
+    }
+
+
+def read_past(pipeline: Pipeline, first: date, lake: Lake) -> "pl.DataFrame":
+    """What the nights before told that is needed again."""
+    import polars as pl
+
+    schema = kept_columns()
+    earliest = first - timedelta(days=pipeline.monitor.concept_days)
+    found = lake.read_if_exists(performance_table(pipeline), schema, earliest, first - timedelta(days=1))
+    # A table of an earlier release lacks columns.
+    absent = [pl.lit(None, dtype=kind).alias(name) for name, kind in schema.items() if name not in found.columns]
+    return found.with_columns(absent).select(list(schema))
+
+
+def past_excess(past: "pl.DataFrame", version: int, day: date, days: int) -> dict[date, float]:
+    import polars as pl
+
+    since = day - timedelta(days=days)
+    own = past.filter(
+        pl.col("model_version") == version, pl.col("excess").is_not_null(), pl.col("day") > since, pl.col("day") < day
+    )
+    return dict(own.select("day", "excess").iter_rows())
+
+
+def past_estimates(
+    past: "pl.DataFrame", week_to: date, week_ranking: float | None
+) -> list[tuple[Estimate, float | None]]:
+    """Estimates of weeks that do not overlap, back from the newest whose labels have come, with what was realised."""
+    import polars as pl
+
+    happened = {
+        **dict(past.filter(pl.col("week_to").is_not_null()).select("week_to", "week_ranking").iter_rows()),
+        week_to: week_ranking,
+    }
+    made = past.filter(
+        pl.col("estimated").is_not_null(),
+        pl.col("estimated_to") <= week_to,
+        ((pl.lit(week_to) - pl.col("estimated_to")).dt.total_days() % WEEK_DAYS) == 0,
+    )
+    return [(_estimate(row), happened.get(row["estimated_to"])) for row in made.sort("day").iter_rows(named=True)]
+
+
+def _estimate(row: dict[str, Any]) -> Estimate:
+    """An estimate as far as grading needs it, for either ranking metric."""
+    ends = (row["estimated_low"], row["estimated_high"])
+    return Estimate(
+        values=dict.fromkeys(("auc", "r2"), row["estimated"]),
+        intervals=dict.fromkeys(("auc", "r2"), ends),
+        coverage=COVERAGE,
+        rows=0,
+        first_day=row["estimated_from"],
+        last_day=row["estimated_to"],
+        known_through=row["day"],
+    )

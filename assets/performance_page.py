@@ -1,0 +1,144 @@
+"""The page of the performance report: what a night found, as tables and pictures in Dagster."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets import stage
+from assets.performance_history import performance_table
+from lifecycle.concept import Concept
+from lifecycle.outlook import Outlook
+from lifecycle.performance import PerformanceReport, profit_curve
+from lifecycle.pipeline import Pipeline
+from resources.lake import Lake
+from resources.registry import Version
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a day's close tells of performance.
+
+    Parameters
+    ----------
+    concept, outlook : None before a version has forecast.
+    forecasts : (rows,) that the report judges, with ``score`` and ``label``.
+    error_rate : share of the day's forecasts that came out without a score though a version served; None without any.
+    week_to, week_ranking : the newest week whose labels have come, and its AUC or R².
+    """
+
+    report: PerformanceReport
+    forecasts: "pl.DataFrame"
+    error_rate: float | None
+    version: Version | None
+    concept: Concept | None
+    outlook: Outlook | None
+    week_to: date
+    week_ranking: float | None
+
+
+def page(pipeline: Pipeline, day: date, night: Night, lake: Lake) -> dict[str, Any]:
+    # In the order of the page: the verdict, the pictures, the tables, then the numbers.
+    report = night.report
+    metadata: dict[str, Any] = {"dagster/row_count": report.rows}
+    if report.reason:
+        metadata["no_verdict"] = report.reason
+    metadata |= _loss_picture(pipeline, day, lake)
+    # Drawing takes a night's twentieth each; what changes slowly is drawn once a week, and when something is wrong.
+    concern = report.errors or (night.concept and night.concept.errors) or (night.outlook and night.outlook.errors)
+    if concern or day.weekday() == pipeline.monitor.report_weekday:
+        metadata |= {**_outlook_picture(pipeline, day, lake), **_value_picture(pipeline, night)}
+    if night.outlook:
+        metadata["estimated"] = outlook_text(night.outlook)
+        metadata["estimates_so_far"] = night.outlook.grade.verdict
+    if report.slices.height:
+        metadata["slices"] = stage.markdown_table(report.slices, 30)
+    numbers = {name: stage.number(value) for name, value in report.metrics.items() if value is not None}
+    return metadata | {
+        **numbers,
+        "intervals": stage.markdown_table(_intervals(report)),
+        "forecasts_without_label": report.forecasts_without_label,
+        "labels_without_forecast": report.labels_without_forecast,
+    }
+
+
+def _loss_picture(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any]:
+    """The loss of the last months."""
+    import polars as pl
+
+    from lifecycle import plots
+
+    measure = "log_loss" if pipeline.task == "classification" else "rmse"
+    past = _drawn(pipeline, day, lake)
+    if measure not in past.columns or past[measure].drop_nulls().len() < 2:
+        return {}
+    past = past.filter(pl.col(measure).is_not_null())
+    window, unit = pipeline.monitor.performance_days, measure.replace("_", " ")
+    title = f"{unit} of the last {window} days is {past[measure][-1]:.3f} at the close of {day}"
+    png = plots.over_days(past["day"].to_list(), {measure: past[measure].to_list()}, title, unit)
+    return {"performance": dg.MetadataValue.md(stage.image(png, title))}
+
+
+def _outlook_picture(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any]:
+    """Ranking of weeks as it was estimated before their labels, and as it turned out."""
+    import polars as pl
+
+    from lifecycle import plots
+
+    past = _drawn(pipeline, day, lake)
+    happened = past.select(pl.col("week_to").alias("estimated_to"), pl.col("week_ranking").alias("realised"))
+    weeks = past.filter(pl.col("estimated").is_not_null()).select("estimated_to", "estimated")
+    weeks = weeks.join(happened, on="estimated_to", how="left").sort("estimated_to")
+    if weeks.height < 2:
+        return {}
+    ranked = "AUC" if pipeline.task == "classification" else "R²"
+    title = f"{ranked} of the week that ends on a day: estimated before its labels, and realised"
+    series = {name: weeks[name].to_list() for name in ("estimated", "realised")}
+    png = plots.over_days(weeks["estimated_to"].to_list(), series, title, ranked)
+    return {"estimated_and_realised": dg.MetadataValue.md(stage.image(png, title))}
+
+
+def _value_picture(pipeline: Pipeline, night: Night) -> dict[str, Any]:
+    """What acting from other thresholds on would have been worth."""
+    from lifecycle import plots
+
+    threshold = night.version.threshold if night.version else None
+    if pipeline.costs is None or threshold is None or night.report.reason:
+        return {}
+    scores, labels = (night.forecasts[name].cast(float).to_numpy() for name in ("score", "label"))
+    curve = profit_curve(scores, labels, pipeline.costs)
+    ends = [night.report.metrics[f"value_acting_on_{which}_per_1000"] or 0.0 for which in ("none", "all")]
+    made, unit = night.report.metrics["value_per_1000"] or 0.0, f"{pipeline.costs.unit} per 1,000"
+    title = f"Acting from {threshold:.2f} on was worth {made:,.0f} {unit}"
+    thresholds, values = (curve[name].to_numpy() for name in ("threshold", "value_per_1000"))
+    png = plots.value_by_threshold(thresholds, values, threshold, title, unit, *ends)
+    return {"value": dg.MetadataValue.md(stage.image(png, title))}
+
+
+def _drawn(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame":
+    return lake.read(performance_table(pipeline), day - timedelta(days=90), day)
+
+
+def _intervals(report: PerformanceReport) -> "pl.DataFrame":
+    import polars as pl
+
+    rows = [(name, report.metrics[name], *ends) for name, ends in report.intervals.items()]
+    return pl.DataFrame(rows, schema=["metric", "value", "low", "high"], orient="row", strict=False)
+
+
+def outlook_text(ahead: Outlook | None) -> str:
+    if ahead is None or ahead.estimate is None:
+        return (ahead.reason if ahead else None) or "no version has forecast yet"
+    made = ahead.estimate
+    name, title = ("auc", "AUC") if "auc" in made.values else ("r2", "R²")
+    value, (low, high) = made.values[name], made.intervals.get(name, (float("nan"), float("nan")))
+    if value is None:
+        return f"{title} of {made.rows} forecasts is not defined"
+    return (
+        f"{title} of {made.first_day} to {made.last_day} is estimated at {value:.3f} ({low:.3f} to {high:.3f}), "
+        f"{ahead.known_share or 0:.0%} of the labels being known"
+    )
