@@ -350,7 +350,7 @@ class _Case:
     def _links(self, ui_url: str) -> dict[str, str]:
         pages = {"drift": "drift_report", "performance": "performance_report", "forecasts": "batch_predictions"}
         links = {
-            name: f"{ui_url}/assets/{self._pipeline.name}/{asset}?partition={self._day}"
+            name: f"{ui_url}/assets/{self._pipeline.name}/{asset}?view=partitions&partition={self._day}"
             for name, asset in pages.items()
         }
         return links | {"decisions": f"{ui_url}/assets/{self._pipeline.name}/deployment"}

@@ -32,7 +32,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
             stage.spec(
                 pipeline,
                 "feature_catalogue",
-                group="features",
+                group="monitoring",
                 description="A page with every feature: its definition, how fresh it is, in how many of the last "
                 f"{WINDOW_DAYS} days' forecasts it was present, its distribution there, its importance in the "
                 "champion, its owner, and the model versions that take it.",

@@ -6,7 +6,7 @@ in an environment of their own. With some nights and a retraining in the state f
     make dev &
     python docs/take_pictures.py http://localhost:3000 docs/pictures
 
-Asset pages show the paths of reports: let PERENNIAL_HOME be a folder that anyone may see, such as /tmp/perennial.
+Asset pages show the paths of reports: let PERENNIAL_HOME be a folder that anyone may see, /tmp/perennial.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ OPTIONS = (
     "--hide-scrollbars",
 )
 PIPELINE = "flight_delays"
+SEEN = "/tmp/perennial"
 
 Step = Callable[[Chrome], None]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One page: its address, and what is done there before the picture is taken."""
+    """One page: its address, in the UI if it does not say more, and what is done there before the picture is taken."""
 
     name: str
     path: str
@@ -110,6 +111,7 @@ PICTURES = (
         height=560,
     ),
     Picture("asset", f"/assets/{PIPELINE}/performance_report", (open_plot,)),
+    Picture("diagnosis", f"file://{SEEN}/reports/{PIPELINE}/diagnosis/2013-04-25.html", height=1340),
     Picture("checks", f"/assets/{PIPELINE}/performance_report?view=checks", (click("Execution history"),)),
     Picture("gate", f"/assets/{PIPELINE}/deployment", (click("[Show Markdown]"),)),
     Picture(
@@ -145,7 +147,7 @@ def take(browser: Chrome, base: str, picture: Picture, folder: Path) -> Path:
     # The size of the page: the window's own frame is no part of it.
     size = {"width": WIDTH, "height": picture.height, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(base.rstrip("/") + picture.path)
+    browser.get(picture.path if "://" in picture.path else base.rstrip("/") + picture.path)
     for step in (*picture.steps, settled):
         settled(browser)
         step(browser)

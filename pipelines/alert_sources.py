@@ -80,7 +80,7 @@ def _page_of(found: Evaluation) -> str:
     pipeline, *path = found.check.asset_key.path
     error = not found.passed and found.severity == dg.AssetCheckSeverity.ERROR
     if error and found.day and path in (["drift_report"], ["performance_report"]):
-        return f"/assets/{pipeline}/diagnosis?partition={found.day}"
+        return f"/assets/{pipeline}/diagnosis?view=partitions&partition={found.day}"
     return f"/assets/{'/'.join([pipeline, *path])}?view=checks&checkDetail={found.check.name}"
 
 
@@ -173,7 +173,7 @@ def _met(pipeline: Pipeline, verdict: Verdict, report: Evaluation) -> Event:
     common: dict[str, Any] = {
         "source": f"rule {verdict.rule.name}",
         "about": pipeline.name,
-        "link": f"/assets/{pipeline.name}/{asset}?partition={report.day}",
+        "link": f"/assets/{pipeline.name}/{asset}?view=partitions&partition={report.day}",
         "day": report.day,
         "at": _moment(report.at),
     }
@@ -187,7 +187,7 @@ def _met(pipeline: Pipeline, verdict: Verdict, report: Evaluation) -> Event:
 
 def _decided(pipeline: Pipeline, entry: dict[str, Any]) -> Iterator[Event]:
     version, at = entry["version"], entry["recorded_at"]
-    link = f"/assets/{pipeline.name}/deployment?partition={entry['day']}"
+    link = f"/assets/{pipeline.name}/deployment?view=partitions&partition={entry['day']}"
     evidence = json.loads(entry["evidence"])
     match entry["event"]:
         case "gate" if evidence["promote"]:

@@ -27,9 +27,7 @@ def history_name(pipeline: Pipeline) -> str:
 def build(pipeline: Pipeline, settings: Settings) -> dg.Definitions:  # noqa: ARG001
     everything = dg.AssetSelection.key_prefixes([pipeline.name])
     retrain = dg.AssetSelection.assets(*(stage.key(pipeline, name) for name in RETRAIN_STAGES))
-    nightly_only = dg.AssetSelection.assets(
-        *(stage.key(pipeline, name) for name in ("online_features", "feature_catalogue"))
-    )
+    nightly_only = dg.AssetSelection.assets(stage.key(pipeline, "online_features"))
     history = (dg.AssetSelection.groups(*HISTORY_GROUPS) & everything) - nightly_only
 
     def job(name: str, selection: dg.AssetSelection, description: str) -> dg.UnresolvedAssetJobDefinition:

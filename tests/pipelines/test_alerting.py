@@ -102,7 +102,7 @@ def test_a_retraining_is_news_and_its_promotion_ends_what_asked_for_it(driver: D
     assert f"started as of {day}, asked for by train_first_model: batch_predictions:has_champion" in asked["message"]
     assert decided["about"] == "version 1"
     assert decided["message"].startswith(f"promoted as of {day}: ")
-    assert decided["link"] == f"http://localhost:3000/assets/{TINY.name}/deployment?partition={day}"
+    assert decided["link"] == f"http://localhost:3000/assets/{TINY.name}/deployment?view=partitions&partition={day}"
     assert ended["source"] == missing["source"]
     assert ended["message"] == f"version 1 of {TINY.name} was promoted"
     assert tick(driver) == []
@@ -205,7 +205,7 @@ def test_rules_judge_what_the_reports_hold_and_are_silent_about_the_rest(driver:
     assert isinstance(psi, Alert)
     assert (psi.source, psi.severity, psi.about) == ("rule PSI", "WARN", TINY.name)
     assert psi.message == f"{day}: PSI of hour is 0.90, above 0.20; PSI of prediction is 0.40, above 0.20"
-    assert psi.link == f"/assets/{TINY.name}/drift_report?partition={day}"
+    assert psi.link == f"/assets/{TINY.name}/drift_report?view=partitions&partition={day}"
 
     drift(prediction=0.1)
     served = pl.DataFrame({"day": [day], "rows": [40], "latency_p99_ms": [240.0], "error_rate": [0.002]})
