@@ -34,7 +34,7 @@ from lifecycle.alarms import (
 from lifecycle.backtest import OWN, Simulation, World, policies, simulate
 from lifecycle.backtest_results import Span, compare, cumulative_gain, graded_weeks, months
 from lifecycle.calendar import days_between
-from lifecycle.challenger import DAY
+from lifecycle.challenger import DAY, Challenger, meet
 from lifecycle.faults import suite
 from lifecycle.pipeline import Pipeline
 from lifecycle.watch import MONITORS
@@ -163,17 +163,35 @@ def _worlds(bench: Bench, plan: Plan) -> dict[str, list[CleanRun]]:
         for seed in range(FIRST_SEED, FIRST_SEED + plan.worlds):
             rows = stationary_rows(bench.rows, seed, way != "free")
             world = bench.world(rows, f"{bench.name}-{way}-{seed}")
-            keep = [start - timedelta(days=1) for start in fault_starts(bench.pipeline, plan)]
-            runs.append(watch_nights(world, world.train(plan.first), plan.last, keep))
+            champion = _first_champion(world, plan)
+            keep = [start - timedelta(days=1) for start in fault_starts(bench.pipeline, champion.day, plan)]
+            runs.append(watch_nights(world, champion, plan.last, keep))
             alarms = {name: runs[-1].nights[name].count() for name in MONITORS}
             bench.say(f"[shuffled {way}, {seed}] {runs[-1].nights.height} nights, nights with an error: {alarms}")
     return found
 
 
-def fault_starts(pipeline: Pipeline, plan: Plan) -> list[date]:
-    """First days of the faults, evenly spread over what is left once the monitors have enough forecasts."""
+def _first_champion(world: World, plan: Plan) -> Challenger:
+    """The first model that the gate lets serve; it is asked again every week.
+
+    A model that is badly calibrated when it is judged never serves, so that errors about it would not be false ones.
+    """
+    for day in days_between(plan.first, plan.last)[::7]:
+        challenger = world.train(day)
+        if meet(world.pipeline, challenger, None, world.rows).promote:
+            return challenger
+    raise SystemExit(f"the gate lets no model of {plan.first} to {plan.last} serve: there is nothing to watch")
+
+
+def fault_starts(pipeline: Pipeline, served: date, plan: Plan) -> list[date]:
+    """First days of the faults, evenly spread over what is left once the monitors have enough forecasts.
+
+    Parameters
+    ----------
+    served : day of the champion.
+    """
     rule = pipeline.monitor
-    earliest = plan.first + timedelta(days=2 + max(rule.drift_days, rule.performance_days))
+    earliest = served + timedelta(days=2 + max(rule.drift_days, rule.performance_days))
     latest = plan.last - timedelta(days=COST_DAYS + 3)
     days = days_between(earliest, latest)
     count = min(plan.fault_starts, len(days))
@@ -186,7 +204,7 @@ def _faults(bench: Bench, plan: Plan, clean: Sequence[CleanRun]) -> list[Injecti
     for number, run_ in enumerate(clean[: plan.fault_worlds], 1):
         champion = run_.champion
         faults = suite(pipeline.inputs, champion.importances, champion.judged, pipeline.slices, pipeline.task)
-        for start in fault_starts(pipeline, plan):
+        for start in fault_starts(pipeline, champion.day, plan):
             started = time.perf_counter()
             found += [inject_and_watch(run_, fault, start) for fault in faults]
             seconds = time.perf_counter() - started

@@ -225,7 +225,7 @@ def _retrainings(content: Mapping[str, Any]) -> str:
 def _alarm_text(content: Mapping[str, Any]) -> str:
     parts = [
         "The labelled days were put into another order, each with all its rows and labels, so that nothing changes and "
-        "every error is a false one. A champion was trained on the usual first day and watched every night without "
+        "every error is a false one. The first champion that passes the gate was watched every night without "
         "retraining. Features that look back move with their day. Shuffled freely, any day may take any date; within "
         "weekday, only those of the same weekday. The interval (95 %) comes from how the worlds differ. Nights are "
         "counted from the first on which an error is possible."
