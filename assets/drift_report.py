@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # A plot takes Evidently a tenth of a second, and nobody reads more of them; the asset's own table has all features.
-FULL_REPORT_FEATURES = 15
+FULL_REPORT_FEATURES = 10
 
 
 _COLUMNS = (
@@ -125,8 +125,9 @@ def build(pipeline: Pipeline) -> dg.Definitions:
             return
         html = _full_report(pipeline, last, newest.report, newest.version, newest.window, lake, reports, registry)
         metadata = _metadata(newest.report, newest.version, html)
+        # Drawing takes a night's twentieth each; the tables tell the same.
         if newest.report.errors or last.weekday() == pipeline.monitor.report_weekday:
-            metadata |= _ranked(newest.report, pipeline.monitor.feature_psi)
+            metadata |= {**_predictions(newest.report), **_ranked(newest.report, pipeline.monitor.feature_psi)}
         yield dg.MaterializeResult(asset_key=asset, metadata=metadata)
         yield _check(asset, newest.report)
 
@@ -244,8 +245,6 @@ def _check(asset: dg.AssetKey, report: DayReport) -> dg.AssetCheckResult:
 
 
 def _metadata(report: DayReport, version: Version, html: Path | None) -> dict[str, Any]:
-    from lifecycle import plots
-
     shown = ("name", "psi", "expected_psi", "q_value", "drifted", "drifted_since", "importance", "harm", "harmful")
     metadata: dict[str, Any] = {
         "model_version": version.number,
@@ -258,14 +257,20 @@ def _metadata(report: DayReport, version: Version, html: Path | None) -> dict[st
     if html:
         metadata["evidently_report"] = dg.MetadataValue.path(html)
     if report.prediction is not None and report.prediction.psi is not None:
-        psi = report.prediction.psi
-        metadata["prediction_psi"] = stage.number(psi)
-        title = f"PSI of the predictions against the reference is {psi:.2f}"
-        png = plots.distribution(
-            report.prediction.bins, report.prediction.reference_counts, report.prediction.current_counts, title
-        )
-        metadata["predictions"] = dg.MetadataValue.md(stage.image(png, title))
+        metadata["prediction_psi"] = stage.number(report.prediction.psi)
     return metadata
+
+
+def _predictions(report: DayReport) -> dict[str, Any]:
+    """The distribution of the forecasts, then and now."""
+    from lifecycle import plots
+
+    found = report.prediction
+    if found is None or found.psi is None:
+        return {}
+    title = f"PSI of the predictions against the reference is {found.psi:.2f}"
+    png = plots.distribution(found.bins, found.reference_counts, found.current_counts, title)
+    return {"predictions": dg.MetadataValue.md(stage.image(png, title))}
 
 
 def _ranked(report: DayReport, limit: float) -> dict[str, Any]:

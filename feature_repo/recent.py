@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from datetime import date, datetime
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -113,7 +114,7 @@ def _files(table: DeltaTable, column: str, first: date | datetime | None, last: 
     """The files whose partition or statistics do not rule them out; those without statistics may hold anything."""
     import polars as pl
 
-    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    files = _listed(table)
     partition, least, most = f"partition.{column}", f"min.{column}", f"max.{column}"
     if partition in files.columns:
         least = most = partition
@@ -125,6 +126,25 @@ def _files(table: DeltaTable, column: str, first: date | datetime | None, last: 
     if last is not None and _comparable(files, least, last):
         bounds.append((pl.col(least) <= last).fill_null(value=True))
     return files.filter(bounds) if bounds else files
+
+
+_listings: dict[str, tuple[tuple[int, int], pl.DataFrame]] = {}
+
+
+def _listed(table: DeltaTable) -> pl.DataFrame:
+    """All files of a table by its log, which is parsed once for each version."""
+    import polars as pl
+
+    commit = Path(table.table_uri.removeprefix("file://")) / "_delta_log" / f"{table.version():020d}.json"
+    # Beside the version the commit's own time: a folder that was emptied and filled again has the same versions.
+    known_by = (table.version(), commit.stat().st_mtime_ns) if commit.exists() else None
+    kept = _listings.get(table.table_uri)
+    if known_by is None or kept is None or kept[0] != known_by:
+        files = pl.DataFrame(table.get_add_actions(flatten=True))
+        if known_by is None:
+            return files
+        kept = _listings[table.table_uri] = (known_by, files)
+    return kept[1]
 
 
 def _comparable(files: pl.DataFrame, column: str, bound: date | datetime) -> bool:

@@ -613,9 +613,13 @@ class _Window:
 
     def metrics(self, labels: np.ndarray) -> dict[str, np.ndarray]:
         """Metrics of many sets of labels, (sets, rows) of 0 and 1; NaN where not defined."""
+        return self.of_sums(labels @ self.columns)
+
+    def of_sums(self, sums: np.ndarray) -> dict[str, np.ndarray]:
+        """The same from what the positives of each set add up to, (sets, columns)."""
         import numpy as np
 
-        rows, sums = labels.shape[1], labels @ self.columns
+        rows = len(self.columns)
         ranks, ranks_in_day, positives, log_loss, brier, hits = sums[:, :6].T
         in_day = sums[:, 6:]
         pairs_in_day = (in_day * (np.bincount(self.day) - in_day)).sum(axis=1)
@@ -656,21 +660,25 @@ def _drawn(
 
     window = _Window.of(scores, days, threshold)
     odds = _logit(estimator.probabilities(scores))
+    # Labels that are known add the same to every set; only the others are drawn.
+    unknown = np.isnan(labels)
+    known_sums = np.where(unknown, 0.0, labels) @ window.columns
+    odds, day, columns = odds[unknown], window.day[unknown], window.columns[unknown]
     slopes = odds - estimator.centre
     daily = np.array(estimator.daily)
     variance = daily[0, 0] + 2 * daily[0, 1] * slopes + daily[1, 1] * slopes**2
     steeper = odds * np.sqrt(1 + FLATTENING * np.maximum(variance, 0))
     of_all, of_day = _root(np.array(estimator.shared)), _root(daily)
     drawn = []
-    at_once = max(1, min(DRAWS, CELLS // scores.size))
+    at_once = max(1, min(DRAWS, CELLS // max(odds.size, 1)))
     for first in range(0, DRAWS, at_once):
         sets = min(at_once, DRAWS - first)
         widening = np.sqrt((estimator.days - 1) / rng.chisquare(estimator.days - 1, size=(sets, 1, 1)))
         apart = rng.normal(size=(sets, window.days, 2)) @ of_day.T
         line = widening * (apart + rng.normal(size=(sets, 1, 2)) @ of_all.T)
-        odds_drawn = steeper + line[:, window.day, 0] + line[:, window.day, 1] * slopes
+        odds_drawn = steeper + line[:, day, 0] + line[:, day, 1] * slopes
         may_come = (rng.random(odds_drawn.shape) < expit(odds_drawn)).astype(float)
-        drawn.append(window.metrics(np.where(np.isnan(labels), may_come, labels)))
+        drawn.append(window.of_sums(known_sums + may_come @ columns))
     return {name: np.concatenate([metrics[name] for metrics in drawn]) for name in drawn[0]}
 
 

@@ -188,6 +188,7 @@ def _refit(
     """(window rows,) scores of the refit, calibrated on ``block`` by a model of ``past``."""
     from lifecycle import models
     from lifecycle.calibration import calibrate, fit_sigmoid
+    from lifecycle.parallel import in_order
 
     names = [feature.name for feature in features]
     categorical = [feature.name for feature in features if feature.type == "string"]
@@ -200,12 +201,12 @@ def _refit(
         )
         return models.predict(model, asked[names], task)
 
-    scores = scores_of(rows, window)
     if champion.calibration is None:
-        return scores
+        return scores_of(rows, window)
     if min(past[label].nunique(), block[label].nunique()) < 2:
-        return calibrate(scores, *champion.calibration)
-    return calibrate(scores, *fit_sigmoid(scores_of(past, block), block[label].to_numpy(dtype=float)))
+        return calibrate(scores_of(rows, window), *champion.calibration)
+    scores, calibrating = in_order(lambda pair: scores_of(*pair), [(rows, window), (past, block)])
+    return calibrate(scores, *fit_sigmoid(calibrating, block[label].to_numpy(dtype=float)))
 
 
 def _calibrating(

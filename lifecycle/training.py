@@ -14,6 +14,7 @@ from lifecycle import models
 from lifecycle.baselines import Baseline, fit_baselines
 from lifecycle.evaluation import Evaluation, evaluate
 from lifecycle.losses import row_losses
+from lifecycle.parallel import in_order
 from lifecycle.splits import Fold, sample_by_hash, time_folds
 from lifecycle.tuning import Progress, TuningResult, tune
 from lifecycle.value import best_threshold
@@ -112,7 +113,7 @@ def train(
 
     say(f"validating {tuning.family} on {plan.folds} blocks of {plan.fold_days} days")
     recipe = _Recipe(tuning.family, tuning.params, columns, task, plan.seed)
-    validated = [_validate(frame, fold, recipe, groups) for fold in folds]
+    validated = list(in_order(lambda fold: _validate(frame, fold, recipe, groups), folds))
     calibration = _calibration(validated) if task == "classification" else None
     scores = _past_calibrated(validated, task)
     labels = np.concatenate([block.labels for block in validated])
@@ -274,7 +275,8 @@ def _importances(model: Any, rows: pd.DataFrame, recipe: _Recipe) -> dict[str, f
 
     whole = loss(inputs)
     order = rng.permutation(len(inputs))
-    return {name: loss(inputs.assign(**{name: inputs[name].to_numpy()[order]})) - whole for name in names}
+    shuffled = in_order(lambda name: loss(inputs.assign(**{name: inputs[name].to_numpy()[order]})), names)
+    return {name: found - whole for name, found in zip(names, shuffled, strict=True)}
 
 
 def _days(frame: pd.DataFrame, day: str) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle import models
 from lifecycle.losses import row_losses
+from lifecycle.parallel import in_order
 
 if TYPE_CHECKING:
     import optuna
@@ -90,13 +91,16 @@ def tune(
         name = trial.suggest_categorical("family", list(plan.families))
         params = models.family(name).suggest(trial)
         trial.set_user_attr("params", params)
-        losses: list[float] = []
-        for step, fold in enumerate(folds):
-            fitted = models.fit(
-                name, params, inputs[fold.train], labels[fold.train], numeric, categorical, task, plan.seed
-            )
+
+        def loss_of(fold: Fold) -> float:
+            learnt = inputs[fold.train], labels[fold.train]
+            fitted = models.fit(name, params, *learnt, numeric, categorical, task, plan.seed)
             scores = models.predict(fitted, inputs[fold.validation], task)
-            losses.append(float(row_losses(labels[fold.validation], scores, task).mean()))
+            return float(row_losses(labels[fold.validation], scores, task).mean())
+
+        losses: list[float] = []
+        for step, loss in enumerate(in_order(loss_of, folds)):
+            losses.append(loss)
             trial.set_user_attr("fold_losses", losses)
             trial.report(sum(losses) / len(losses), step)
             if step + 1 < len(folds) and trial.should_prune():
