@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.scheduler.instigation import TickStatus
 
 from assets import stage
 from assets.batch_predictions import predictions_table
@@ -30,7 +29,7 @@ from resources.ledger import Ledger
 from resources.registry import Registry
 
 if TYPE_CHECKING:
-    from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick
+    from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, TickStatus
 
 Event = Alert | Resolved
 _LOCATION = "pipelines.definitions"
@@ -86,6 +85,9 @@ def _page_of(found: Evaluation) -> str:
 
 def of_ticks(instance: dg.DagsterInstance, since: datetime) -> Iterator[Event]:
     """Ticks of sensors and schedules that failed, which Dagster never tells; one that does not ends the problem."""
+    # Its module takes SQLAlchemy with it, which a code location need not load.
+    from dagster._core.scheduler.instigation import TickStatus
+
     for state in instance.all_instigator_state():
         kind = state.instigator_type.value.lower()
         common: dict[str, Any] = {

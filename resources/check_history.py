@@ -12,8 +12,6 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.event_log.base import PartitionKeyFilter
 
 if TYPE_CHECKING:
     from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
@@ -43,6 +41,9 @@ class Said:
 
 def said_about(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], day: date) -> list[Said]:
     """What each check said last about a day; those that said nothing are left out."""
+    # Its module takes SQLAlchemy with it, which a code location need not load.
+    from dagster._core.storage.event_log.base import PartitionKeyFilter
+
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key(
         checks, partition_filter=PartitionKeyFilter(key=str(day))
     )
@@ -53,6 +54,9 @@ def failed_between(
     instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey], first: date, last: date
 ) -> list[Said]:
     """What failed last about the days ``first`` to ``last``, errors and warnings, in order of day."""
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+    from dagster._core.storage.event_log.base import PartitionKeyFilter
+
     names = [str(first + timedelta(days=n)) for n in range((last - first).days + 1)]
     failed = {AssetCheckExecutionRecordStatus.FAILED}
     found: dict[tuple[dg.AssetCheckKey, date], Said] = {}

@@ -13,7 +13,18 @@ from resources.settings import Settings
 from tests.tiny import TINY
 
 STAGES = {"raw", "validated", "features", "training", "deployment", "predictions", "monitoring"}
-HEAVY = ("mlflow", "feast", "evidently", "great_expectations", "sklearn", "optuna", "pandas", "polars", "matplotlib")
+HEAVY = (
+    "sqlalchemy",
+    "mlflow",
+    "feast",
+    "evidently",
+    "great_expectations",
+    "sklearn",
+    "optuna",
+    "pandas",
+    "polars",
+    "matplotlib",
+)
 
 
 @pytest.fixture(params=[PIPELINE, TINY], ids=lambda pipeline: pipeline.name)
