@@ -11,17 +11,18 @@ import dagster as dg
 from assets import stage
 from assets.batch_predictions import predictions_table
 from assets.examples import read_labels
-from lifecycle.day_report import DayReport
-from lifecycle.monitoring import monitor_day
+from lifecycle.calendar import WEEK_DAYS
 from lifecycle.pipeline import Pipeline
-from lifecycle.reference import Reference
-from lifecycle.seasonal import WEEK, SeasonalReference, seasonal_reference
 from resources.evidently import write_report
 from resources.lake import Lake
 from resources.registry import Registry, Version
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from lifecycle.day_report import DayReport
+    from lifecycle.reference import Reference
+    from lifecycle.seasonal import SeasonalReference
 
 
 # A plot takes Evidently a tenth of a second, and nobody reads more of them; the asset's own table has all features.
@@ -87,7 +88,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 kinds={"evidently", "deltalake"},
                 deps=[
                     stage.trailing(
-                        stage.key(pipeline, "batch_predictions"), window - 1 + WEEK * pipeline.monitor.seasonal_weeks
+                        stage.key(pipeline, "batch_predictions"),
+                        window - 1 + WEEK_DAYS * pipeline.monitor.seasonal_weeks,
                     ),
                     stage.trailing(stage.key(pipeline, "validated", pipeline.label.table), window - 1),
                 ],
@@ -138,7 +140,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
 class _Compared:
     """A day's report, if there is one; the version it speaks of, and the rows that it looked at."""
 
-    report: DayReport | None
+    report: "DayReport | None"
     version: Version | None
     window: "pl.DataFrame"
 
@@ -150,9 +152,11 @@ def _days(rows: "pl.DataFrame") -> int:
 def _compare(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> _Compared:
     import polars as pl
 
+    from lifecycle.monitoring import monitor_day
+
     rule = pipeline.monitor
     first = day - timedelta(days=rule.drift_days - 1)
-    earliest = first - timedelta(days=WEEK * rule.seasonal_weeks)
+    earliest = first - timedelta(days=WEEK_DAYS * rule.seasonal_weeks)
     issued = lake.read(predictions_table(pipeline), earliest, day).filter(pl.col("score").is_not_null())
     rows = issued.filter(pl.col("day") >= first)
     if not rows.height:
@@ -180,9 +184,11 @@ def _compare(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> _
     return _Compared(report, version, rows)
 
 
-def _past(reference: Reference, issued: "pl.DataFrame", version: Version, weeks: int) -> SeasonalReference:
+def _past(reference: "Reference", issued: "pl.DataFrame", version: Version, weeks: int) -> "SeasonalReference":
     """The days before, by their place in the week; what other versions forecast is not counted among the scores."""
     import polars as pl
+
+    from lifecycle.seasonal import seasonal_reference
 
     own = pl.when(pl.col("model_version") == version.number).then(pl.col("score"))
     return seasonal_reference(reference, issued.with_columns(own.alias("score")), weeks)
@@ -203,7 +209,7 @@ def _table(found: Mapping[date, _Compared]) -> "pl.DataFrame":
 def _full_report(
     pipeline: Pipeline,
     day: date,
-    report: DayReport,
+    report: "DayReport",
     version: Version,
     current: "pl.DataFrame",
     lake: Lake,
@@ -220,7 +226,7 @@ def _full_report(
     return write_report(reference, current, shown, reports / pipeline.name / "drift" / f"{day}.html")
 
 
-def _begins(pipeline: Pipeline, day: date, report: DayReport, lake: Lake) -> bool:
+def _begins(pipeline: Pipeline, day: date, report: "DayReport", lake: Lake) -> bool:
     """Whether something does harm today and nothing did yesterday."""
     import polars as pl
 
@@ -229,7 +235,7 @@ def _begins(pipeline: Pipeline, day: date, report: DayReport, lake: Lake) -> boo
     return bool(report.errors) and not before["harmful"].any()
 
 
-def _check(asset: dg.AssetKey, report: DayReport) -> dg.AssetCheckResult:
+def _check(asset: dg.AssetKey, report: "DayReport") -> dg.AssetCheckResult:
     findings = [*report.errors, *report.warnings]
     metadata: dict[str, Any] = {"rows": report.current_rows, "reference_rows": report.reference_rows}
     if report.prediction is not None and report.prediction.psi is not None:
@@ -244,7 +250,7 @@ def _check(asset: dg.AssetKey, report: DayReport) -> dg.AssetCheckResult:
     )
 
 
-def _metadata(report: DayReport, version: Version, html: Path | None) -> dict[str, Any]:
+def _metadata(report: "DayReport", version: Version, html: Path | None) -> dict[str, Any]:
     shown = ("name", "psi", "expected_psi", "q_value", "drifted", "drifted_since", "importance", "harm", "harmful")
     metadata: dict[str, Any] = {
         "model_version": version.number,
@@ -261,7 +267,7 @@ def _metadata(report: DayReport, version: Version, html: Path | None) -> dict[st
     return metadata
 
 
-def _predictions(report: DayReport) -> dict[str, Any]:
+def _predictions(report: "DayReport") -> dict[str, Any]:
     """The distribution of the forecasts, then and now."""
     from lifecycle import plots
 
@@ -273,7 +279,7 @@ def _predictions(report: DayReport) -> dict[str, Any]:
     return {"predictions": dg.MetadataValue.md(stage.image(png, title))}
 
 
-def _ranked(report: DayReport, limit: float) -> dict[str, Any]:
+def _ranked(report: "DayReport", limit: float) -> dict[str, Any]:
     """The features that moved most, beside what days' differences alone would give."""
     from lifecycle import plots
 
@@ -286,7 +292,7 @@ def _ranked(report: DayReport, limit: float) -> dict[str, Any]:
     return {"features": dg.MetadataValue.md(stage.image(png, title))}
 
 
-def _outputs(report: DayReport) -> "pl.DataFrame":
+def _outputs(report: "DayReport") -> "pl.DataFrame":
     """What the forecasts look like: of the judged days, of the window, of the last day."""
     import polars as pl
 

@@ -7,13 +7,14 @@ What belongs here: which columns later nights read again, and reading them. What
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.estimation import COVERAGE, Estimate
-from lifecycle.outlook import WEEK_DAYS
+from lifecycle.calendar import WEEK_DAYS
 from lifecycle.pipeline import Pipeline
 from resources.lake import Lake
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from lifecycle.estimation import Estimate
 
 
 def performance_table(pipeline: Pipeline) -> str:
@@ -62,7 +63,7 @@ def past_excess(past: "pl.DataFrame", version: int, day: date, days: int) -> dic
 
 def past_estimates(
     past: "pl.DataFrame", week_to: date, week_ranking: float | None
-) -> list[tuple[Estimate, float | None]]:
+) -> "list[tuple[Estimate, float | None]]":
     """Estimates of weeks that do not overlap, back from the newest whose labels have come, with what was realised."""
     import polars as pl
 
@@ -78,8 +79,10 @@ def past_estimates(
     return [(_estimate(row), happened.get(row["estimated_to"])) for row in made.sort("day").iter_rows(named=True)]
 
 
-def _estimate(row: dict[str, Any]) -> Estimate:
+def _estimate(row: dict[str, Any]) -> "Estimate":
     """An estimate as far as grading needs it, for either ranking metric."""
+    from lifecycle.estimation import COVERAGE, Estimate
+
     ends = (row["estimated_low"], row["estimated_high"])
     return Estimate(
         values=dict.fromkeys(("auc", "r2"), row["estimated"]),

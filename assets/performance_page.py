@@ -8,15 +8,16 @@ import dagster as dg
 
 from assets import stage
 from assets.performance_history import performance_table
-from lifecycle.concept import Concept
-from lifecycle.outlook import Outlook
-from lifecycle.performance import PerformanceReport, profit_curve
 from lifecycle.pipeline import Pipeline
 from resources.lake import Lake
 from resources.registry import Version
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from lifecycle.concept import Concept
+    from lifecycle.outlook import Outlook
+    from lifecycle.performance import PerformanceReport
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,12 @@ class Night:
     week_to, week_ranking : the newest week whose labels have come, and its AUC or R².
     """
 
-    report: PerformanceReport
+    report: "PerformanceReport"
     forecasts: "pl.DataFrame"
     error_rate: float | None
     version: Version | None
-    concept: Concept | None
-    outlook: Outlook | None
+    concept: "Concept | None"
+    outlook: "Outlook | None"
     week_to: date
     week_ranking: float | None
 
@@ -105,6 +106,7 @@ def _outlook_picture(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any
 def _value_picture(pipeline: Pipeline, night: Night) -> dict[str, Any]:
     """What acting from other thresholds on would have been worth."""
     from lifecycle import plots
+    from lifecycle.performance import profit_curve
 
     threshold = night.version.threshold if night.version else None
     if pipeline.costs is None or threshold is None or night.report.reason:
@@ -123,14 +125,14 @@ def _drawn(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame":
     return lake.read(performance_table(pipeline), day - timedelta(days=90), day)
 
 
-def _intervals(report: PerformanceReport) -> "pl.DataFrame":
+def _intervals(report: "PerformanceReport") -> "pl.DataFrame":
     import polars as pl
 
     rows = [(name, report.metrics[name], *ends) for name, ends in report.intervals.items()]
     return pl.DataFrame(rows, schema=["metric", "value", "low", "high"], orient="row", strict=False)
 
 
-def outlook_text(ahead: Outlook | None) -> str:
+def outlook_text(ahead: "Outlook | None") -> str:
     if ahead is None or ahead.estimate is None:
         return (ahead.reason if ahead else None) or "no version has forecast yet"
     made = ahead.estimate

@@ -12,9 +12,7 @@ from assets.examples import read_labels
 from assets.issued import read_issued
 from assets.performance_history import kept_columns, past_estimates, past_excess, performance_table, read_past
 from assets.performance_page import Night, outlook_text, page
-from lifecycle.concept import concept_drift, excess_by_day
-from lifecycle.outlook import WEEK_DAYS, last_week, outlook, realised_ranking
-from lifecycle.performance import realised
+from lifecycle.calendar import WEEK_DAYS
 from lifecycle.pipeline import MonitorRule, Pipeline, Task
 from resources.lake import Lake
 from resources.registry import Registry
@@ -117,6 +115,10 @@ def _window(pipeline: Pipeline) -> int:
 def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, registry: Registry) -> Night:
     import polars as pl
 
+    from lifecycle.concept import concept_drift, excess_by_day
+    from lifecycle.outlook import last_week, outlook, realised_ranking
+    from lifecycle.performance import realised
+
     rule, task = pipeline.monitor, pipeline.task
     issued, failed = _issued(pipeline, day, lake)
     happened = issued.filter(pl.col("day") <= day)
@@ -168,6 +170,8 @@ def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, f
 
 
 def _judged_excess(judged: "pl.DataFrame | None", task: Task) -> dict[date, float]:
+    from lifecycle.concept import excess_by_day
+
     return {} if judged is None else excess_by_day(judged, task)
 
 

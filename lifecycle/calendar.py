@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+WEEK_DAYS = 7
+
 
 @dataclass(frozen=True)
 class Calendar:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+from lifecycle.calendar import WEEK_DAYS
 from lifecycle.estimation import Estimate, Grade, estimate, fall, fit, grade, recalibrate
 from lifecycle.gate import MINIMUM_DAYS
 from lifecycle.performance import ranking_with_error
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from lifecycle.pipeline import MonitorRule, Task
     from lifecycle.reference import Reference
-
-WEEK_DAYS = 7
 
 
 @dataclass(frozen=True)
