@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Literal, get_args
 
+from lifecycle.calendar import WEEK_DAYS
 from lifecycle.challenger import DAY, KNOWN, LABEL, Challenger
 from lifecycle.concept import concept_drift, excess_by_day
-from lifecycle.outlook import WEEK_DAYS, last_week, outlook, realised_ranking
+from lifecycle.outlook import last_week, outlook, realised_ranking
 from lifecycle.performance import realised
 from lifecycle.seasonal import WEEK, seasonal_reference
 
