@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CAUSE_TAG, CAUSE_ID_TAG, DECIDED_BY_TAG = "perennial/cause", "perennial/cause_id", "perennial/decided_by"
 CAUSE_KIND_TAG = "perennial/cause_kind"  # absent when a person asks
+TAG_LENGTH = 250  # of a tag's value; what is longer is cut
 
 
 def build(pipeline: Pipeline) -> dg.Definitions:

@@ -160,10 +160,11 @@ class MonitorRule:
     ----------
     drift_days, performance_days : trailing windows of the two reports.
     least_days : days of forecasts below which the reports raise no error.
-    feature_psi : population stability index of a feature above which it is called drifted (warning).
-    prediction_psi : the same for the predictions (error).
-    ranking_drop : fall of AUC (classification) or R² (regression) below the reference that is an error.
-    calibration_gap : |mean score - mean label| beyond its sampling error that is an error.
+    feature_psi : population stability index of a feature above which it is called drifted; a warning, and an error
+        where the drift does harm. prediction_psi : the same for the predictions.
+    ranking_drop : fall of AUC (classification) or R² (regression) below the reference that is an error, where it is
+        beyond three standard errors.
+    calibration_gap : |mean score - mean label| that is an error, likewise.
     false_discovery_rate : expected share of false calls among the columns and days called drifted or harmful.
     harm_skill_share : a drift is harmful from an expected growth of the loss by this share of the champion's skill (its
         gain over always forecasting the mean); a tenth is the size of fault that must be found.

@@ -67,7 +67,7 @@ def distribution(bins: Sequence[str], reference: Sequence[float], current: Seque
 
     Parameters
     ----------
-    bins, reference, current : names and counts of the bins, as in ``ColumnDrift``; empty ones are left out.
+    bins, reference, current : names and counts of the bins, as in ``ColumnReport``; empty ones are left out.
     """
     import numpy as np
 

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from lifecycle.calendar import WEEK_DAYS
 from lifecycle.reference import Profile, Reference, column_bins, count_by_day
 from lifecycle.significance import day_tests
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
-
-WEEK = 7
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class SeasonalReference:
 
 
 def seasonal_reference(
-    reference: Reference, past: pl.DataFrame, periods: int, period_days: int = WEEK
+    reference: Reference, past: pl.DataFrame, periods: int, period_days: int = WEEK_DAYS
 ) -> SeasonalReference:
     """Counts past days over the bins of a champion's reference.
 

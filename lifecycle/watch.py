@@ -17,7 +17,7 @@ from lifecycle.challenger import DAY, KNOWN, LABEL, Challenger
 from lifecycle.concept import concept_drift, excess_by_day
 from lifecycle.outlook import last_week, outlook, realised_ranking
 from lifecycle.performance import realised
-from lifecycle.seasonal import WEEK, seasonal_reference
+from lifecycle.seasonal import seasonal_reference
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,7 +67,7 @@ class Watch:
         """Days of forecasts that these monitors look at."""
         rule = self.pipeline.monitor
         needed = {
-            "drift": rule.drift_days + WEEK * rule.seasonal_weeks,
+            "drift": rule.drift_days + WEEK_DAYS * rule.seasonal_weeks,
             "realised": rule.performance_days + 1,
             "concept": 1 + WEEK_DAYS + self.pipeline.label.longest_wait_days,
             "estimate": 1 + max(WEEK_DAYS + self.pipeline.label.longest_wait_days, self.pipeline.gate.window_days),

@@ -15,7 +15,7 @@ import dagster as dg
 
 from assets import stage
 from assets.batch_predictions import predictions_table
-from assets.deployment import CAUSE_TAG, DECIDED_BY_TAG
+from assets.deployment import CAUSE_TAG, DECIDED_BY_TAG, TAG_LENGTH
 from assets.drift_report import drift_table
 from assets.performance_history import performance_table
 from lifecycle.alert_rules import Measure, Measurement, Verdict, judge
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Event = Alert | Resolved
 _LOCATION = "pipelines.definitions"
-_MOST_RUNS, _MOST_TICKS, _TAG_LENGTH, _MOST_NAMED = 1000, 5, 250, 5
+_MOST_RUNS, _MOST_TICKS, _MOST_NAMED = 1000, 5, 5
 
 
 def of_runs(instance: dg.DagsterInstance, since: datetime) -> Iterator[Event]:
@@ -216,7 +216,7 @@ def _decided(pipeline: Pipeline, entry: dict[str, Any]) -> Iterator[Event]:
 def _causes(pipeline: Pipeline, cause_ids: str) -> tuple[str, ...]:
     """The evidence of alerts that a retraining answers: those of its causes that are checks."""
     listed = cause_ids.split()
-    if len(cause_ids) >= _TAG_LENGTH:  # a tag's end is cut, and half a number is another number
+    if len(cause_ids) >= TAG_LENGTH:  # a tag's end is cut, and half a number is another number
         listed = listed[:-1]
     prefix = f"{pipeline.name}-"
     return tuple(cause.removeprefix(prefix) for cause in listed if cause.startswith(f"{prefix}check-"))

@@ -10,7 +10,7 @@ from datetime import date
 import dagster as dg
 
 from assets import stage
-from assets.deployment import CAUSE_ID_TAG, CAUSE_KIND_TAG, CAUSE_TAG, DECIDED_BY_TAG
+from assets.deployment import CAUSE_ID_TAG, CAUSE_KIND_TAG, CAUSE_TAG, DECIDED_BY_TAG, TAG_LENGTH
 from assets.issued import REPAIR_TAG
 from assets.performance_report import ESTIMATED_TO_PERFORM, NO_CONCEPT_DRIFT, PERFORMS
 from assets.validated import validated_table
@@ -22,8 +22,6 @@ from pipelines.jobs import retrain_name
 from resources.lake import Lake
 from resources.ledger import Ledger
 from resources.settings import Settings
-
-_TAG_LENGTH = 250
 
 
 def drift_checks(pipeline: Pipeline) -> list[dg.AssetCheckKey]:
@@ -77,9 +75,9 @@ def request_for(
                 job_name=retrain_name(pipeline),
                 partition_key=str(answer.day),
                 tags={
-                    CAUSE_TAG: answer.cause.detail[:_TAG_LENGTH],
+                    CAUSE_TAG: answer.cause.detail[:TAG_LENGTH],
                     CAUSE_KIND_TAG: answer.cause.kind,
-                    CAUSE_ID_TAG: " ".join(dict.fromkeys([*answer.evidence, *named]))[:_TAG_LENGTH],
+                    CAUSE_ID_TAG: " ".join(dict.fromkeys([*answer.evidence, *named]))[:TAG_LENGTH],
                     DECIDED_BY_TAG: decided_by,
                 },
             )
