@@ -69,6 +69,11 @@ def _keep(path: str, table: DeltaTable) -> None:
         _open.tables.popitem(last=False)
 
 
+def commit_stamp(path: str, version: int) -> tuple[int, int] | None:
+    """What tells a commit from another of the same number, where a folder was filled anew; None if absent."""
+    return _stamp(_commit(path, version))
+
+
 def _commit(path: str, version: int) -> str:
     return os.path.join(path, "_delta_log", f"{version:020}.json")
 

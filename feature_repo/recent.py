@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from datetime import date, datetime
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
+
+from feature_repo.delta import commit_stamp
 
 if TYPE_CHECKING:
     import polars as pl
@@ -135,16 +136,14 @@ def _listed(table: DeltaTable) -> pl.DataFrame:
     """All files of a table by its log, which is parsed once for each version."""
     import polars as pl
 
-    commit = Path(table.table_uri.removeprefix("file://")) / "_delta_log" / f"{table.version():020d}.json"
-    # Beside the version the commit's own time: a folder that was emptied and filled again has the same versions.
-    known_by = (table.version(), commit.stat().st_mtime_ns) if commit.exists() else None
+    stamp = commit_stamp(table.table_uri.removeprefix("file://"), table.version())
     kept = _listings.get(table.table_uri)
-    if known_by is None or kept is None or kept[0] != known_by:
-        files = pl.DataFrame(table.get_add_actions(flatten=True))
-        if known_by is None:
-            return files
-        kept = _listings[table.table_uri] = (known_by, files)
-    return kept[1]
+    if stamp is not None and kept is not None and kept[0] == stamp:
+        return kept[1]
+    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    if stamp is not None:
+        _listings[table.table_uri] = (stamp, files)
+    return files
 
 
 def _comparable(files: pl.DataFrame, column: str, bound: date | datetime) -> bool:
