@@ -20,7 +20,7 @@ FEATURES = (Feature("hour", "float", ""), Feature("wind", "float", ""), Feature(
 LIMIT = 0.005
 
 
-def rows(first: int, days: int, per_day: int = 300, windy: tuple[int, ...] = ()) -> pl.DataFrame:
+def rows(first: int, days: int, per_day: int = 400, windy: tuple[int, ...] = ()) -> pl.DataFrame:
     """A timetable that is the same on every weekday of each carrier, and wind that is what it is."""
     random = np.random.default_rng((7, first))
     place = np.repeat(np.arange(days), per_day)
