@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Params = dict[str, Any]
 
+# Newton's method forms the squared number of columns, so rare categories share one.
+MAX_CATEGORIES = 32
+
 # What skops must be told to trust when a model of ours is stored or loaded.
 TRUSTED_TYPES = (
     "lifecycle.calibration.SigmoidCalibrated",
@@ -36,7 +39,8 @@ class Family:
     defaults : sensible parameters, always the family's first trial.
     suggest : draws parameters from the family's search space.
     build : (params, numeric, categorical, task, seed) -> an unfitted scikit-learn pipeline that takes a frame
-        with these columns, numbers as floats and texts as objects; other columns are ignored.
+        with these columns, numbers as floats and texts as objects; other columns are ignored. Its steps are "columns",
+        see ``lifecycle.columns``, and "model".
     """
 
     name: str
@@ -81,6 +85,8 @@ def fit(
     """
     import numpy as np
 
+    from lifecycle.columns import fit_transform
+
     if task == "classification" and np.unique(labels).size != 2:
         raise ValueError(
             f"labels of {len(labels)} rows hold the classes {np.unique(labels).tolist()}; pass both 0 and 1"
@@ -90,7 +96,9 @@ def fit(
     if not numeric and not categorical:
         raise ValueError(f"none of the columns {list(inputs.columns)} holds a value in {len(inputs)} rows")
     estimator = family(name).build(params, numeric, categorical, task, seed)
-    return estimator.fit(inputs, np.asarray(labels, dtype=int if task == "classification" else float))
+    matrix = fit_transform(estimator["columns"], inputs, numeric, categorical, MAX_CATEGORIES - 1)
+    estimator["model"].fit(matrix, np.asarray(labels, dtype=int if task == "classification" else float))
+    return estimator
 
 
 def predict(estimator: Any, inputs: pd.DataFrame, task: Task) -> np.ndarray:
@@ -143,8 +151,7 @@ def _build_linear(
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     numbers = Pipeline([("impute", SimpleImputer(strategy="median", add_indicator=True)), ("scale", StandardScaler())])
-    # Newton's method forms the squared number of columns, so rare categories share one.
-    categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=32, sparse_output=False)
+    categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES, sparse_output=False)
     columns = ColumnTransformer(
         [("numbers", numbers, list(numeric)), ("categories", categories, list(categorical))], remainder="drop"
     )
