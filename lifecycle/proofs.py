@@ -178,7 +178,7 @@ def _as_of(pipeline: Pipeline, view: View, requests: pl.DataFrame, facts: Facts)
     """A view's features of every request, each computed in its own world."""
     import polars as pl
 
-    own = replace(view, keys=(_ROW, *view.keys))  # no fact of one request's world is seen by another
+    own = replace(view, keys=(_ROW,))  # a world holds one entity, and none of its facts is seen by another request
     last: Any = requests[PREDICTION_TIME].max()
     made = feature_rows(own, _worlds(pipeline, view, requests, facts), _BEGINNING, last)
     latest = (
