@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lifecycle.parallel import every_core
+
 if TYPE_CHECKING:
     import numpy as np
     import optuna
@@ -98,7 +100,8 @@ def fit(
     from sklearn.pipeline import Pipeline
 
     learnt = material(name, inputs, labels, numeric, categorical, task)
-    return Pipeline([("columns", learnt.columns), ("model", fit_model(learnt, params, seed))])
+    with every_core():
+        return Pipeline([("columns", learnt.columns), ("model", fit_model(learnt, params, seed))])
 
 
 def material(
