@@ -219,7 +219,7 @@ class _Case:
         for column in moved[:DRAWN]:
             counts = _counts(profiles.get(column.name), rows, "score" if column.kind == "prediction" else column.name)
             if counts is not None:
-                means = f", mean {column.mean_reference:.3g} → {column.mean_current:.3g}" if column.mean_current else ""
+                means = f", mean {column.mean_reference:.4g} → {column.mean_current:.4g}" if column.mean_current else ""
                 title = f"{column.name}: PSI {column.psi or 0.0:.2f} against the reference{means}"
                 profile = profiles[column.name]
                 drawn[title] = plots.distribution(profile.bins, profile.bin_counts, counts, title)

@@ -72,7 +72,7 @@ def _size(column: ColumnReport, rule: MonitorRule) -> str:
     if column.q_value is not None:
         text += f", q {column.q_value:.2g}"
     if column.mean_reference is not None and column.mean_current is not None:
-        text += f"; mean {column.mean_reference:.3g} → {column.mean_current:.3g}"
+        text += f"; mean {column.mean_reference:.4g} → {column.mean_current:.4g}"
     return text + (f"; since {column.drifted_since}" if column.drifted_since else "")
 
 

@@ -58,7 +58,7 @@ class NumericProfile:
         """A short name of every bin, the missing values last."""
         if not self.edges:
             return ("any value", "missing")
-        return (*_edge_labels(self.edges), f"> {self.edges[-1]:.3g}", "missing")
+        return (*_edge_labels(self.edges), "missing")
 
     @property
     def bin_counts(self) -> tuple[int, ...]:
@@ -393,12 +393,15 @@ def _category_counts(column: pl.Series) -> dict[str | None, int]:
 
 
 def _edge_labels(edges: tuple[float, ...]) -> list[str]:
+    """Names of the bins between edges, with as many digits as it takes to tell them apart."""
     import numpy as np
 
-    labels = [f"≤ {edge:.3g}" for edge in edges]
-    if len(edges) > 1 and edges[0] == np.nextafter(edges[1], -np.inf):
-        labels[0] = f"< {edges[1]:.3g}"
-    return labels
+    # The lowest of values that repeat has a bin of its own, whose edge is the next number below it.
+    lowest = len(edges) > 1 and edges[0] == np.nextafter(edges[1], -np.inf)
+    shown = edges[1:] if lowest else edges
+    digits = next((n for n in range(3, 17) if len({f"{edge:.{n}g}" for edge in shown}) == len(set(shown))), 17)
+    labels = [f"≤ {edge:.{digits}g}" for edge in shown]
+    return [*([f"< {shown[0]:.{digits}g}"] if lowest else []), *labels, f"> {shown[-1]:.{digits}g}"]
 
 
 def _check_shapes(

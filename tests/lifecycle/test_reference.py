@@ -63,6 +63,11 @@ def test_a_constant_column_notices_values_on_either_side() -> None:
     assert bin_numbers(seats, np.array([4.0, 5.0, 6.0, np.nan])).tolist() == [1, 1, 1, 1]
 
 
+def test_bins_are_named_with_as_many_digits_as_it_takes_to_tell_them_apart() -> None:
+    (pressure,) = profile_of(pl.DataFrame({"seats": [1012.1, 1012.2, 1013.0] * 10}), SEATS).features
+    assert pressure.bins == ("< 1012.1", "≤ 1012.1", "≤ 1012.2", "≤ 1013", "> 1013", "missing")
+
+
 def test_a_column_without_any_value_has_a_profile_too() -> None:
     frame = pl.DataFrame({"delay": [None, None], "origin": [None, None]})
     delay, origin = profile_of(frame, DELAY, ORIGIN).features
