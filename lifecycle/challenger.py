@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lifecycle.baselines import Baseline
-    from lifecycle.estimation import Estimator
+    from lifecycle.estimator import Estimator
     from lifecycle.pipeline import Pipeline, RetrainPolicy
     from lifecycle.reference import Reference
 
@@ -254,7 +254,7 @@ def reference_of(pipeline: Pipeline, judged: pl.DataFrame, threshold: float | No
 
 
 def _estimator(pipeline: Pipeline, judged: pl.DataFrame) -> Estimator | None:
-    from lifecycle.estimation import fit
+    from lifecycle.estimator import fit
 
     try:
         return fit(judged["score"].to_numpy(), judged[LABEL].to_numpy(), judged[DAY].to_numpy(), pipeline.task)

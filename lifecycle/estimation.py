@@ -12,100 +12,24 @@ what they say (a flight that has not landed) are not, and the grade shows that t
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any
 
-from lifecycle.gate import MINIMUM_DAYS
+from lifecycle.estimator import FLATTENING, SMALLEST, Estimator, known_rows, logit
 from lifecycle.losses import row_losses
 from lifecycle.performance import STANDARD_ERRORS
 
 if TYPE_CHECKING:
     import numpy as np
-    import polars as pl
 
     from lifecycle.pipeline import Task
-
-Method = Literal["none", "sigmoid", "isotonic"]
 
 DRAWS = 500  # the ends of a 90 % band are then known to about a tenth of its half width
 CELLS = 1_000_000  # labels drawn at once, which bounds the memory
 COVERAGE = 0.9
-ERROR_BINS = 10
-SMALLEST = 1e-6
-# Averaging a logistic curve over normal shifts of variance v flattens it by sqrt(1 + 0.346 v); Zeger, Liang & Albert
-# (1988), "Models for longitudinal data: a generalized estimating equation approach".
-FLATTENING = (16 * 3**0.5 / (15 * 3.141592653589793)) ** 2
-
-
-@dataclass(frozen=True)
-class Estimator:
-    """What is known about labels given scores, from a window of labelled days.
-
-    Parameters
-    ----------
-    first_day, last_day, days, rows : the window.
-    knots : the curve. "none" and "sigmoid": slope and intercept in log-odds; "isotonic": scores and the probability of
-        the label at each, straight between. In regression, mean scores of bins.
-    absolute, squared : regression: mean |residual| and mean squared residual at each, between them straight.
-    ratios : regression: for each day, its mean |residual| and squared residual over what these say.
-    centre : classification: log-odds around which slopes turn.
-    shared : covariance of intercept and slope that all days to come share, as (2, 2): the window's own uncertainty,
-        with what it shows the curve to be off by.
-    daily : covariance of intercept and slope from day to day.
-    """
-
-    task: Task
-    method: Method
-    first_day: date
-    last_day: date
-    days: int
-    rows: int
-    knots: tuple[tuple[float, float], ...] = ()
-    absolute: tuple[float, ...] = ()
-    squared: tuple[float, ...] = ()
-    ratios: tuple[tuple[float, float], ...] = ()
-    centre: float = 0.0
-    shared: tuple[tuple[float, float], ...] = ()
-    daily: tuple[tuple[float, float], ...] = ()
-
-    def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        """(rows,) chance of the label at each score, in classification."""
-        import numpy as np
-        from scipy.special import expit
-
-        scores = np.asarray(scores, dtype=float)
-        places, values = np.array(self.knots).T
-        if self.method == "isotonic":
-            return np.interp(scores, places, values)
-        return np.clip(expit(values[0] + places[0] * _logit(scores)), SMALLEST, 1 - SMALLEST)
-
-    def to_json(self) -> str:
-        """The estimator as JSON; ``from_json`` gives an equal one back."""
-        return json.dumps(asdict(self), default=date.isoformat, separators=(",", ":"), allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Estimator:
-        """The estimator that ``to_json`` wrote.
-
-        Raises
-        ------
-        ValueError
-            If the text is not the JSON of an estimator.
-        """
-        try:
-            raw = {name: _tuples(value) for name, value in json.loads(text).items()}
-            return cls(
-                **{
-                    **raw,
-                    "first_day": date.fromisoformat(raw["first_day"]),
-                    "last_day": date.fromisoformat(raw["last_day"]),
-                }
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"this is not the JSON of an estimator ({error!r}); fit it on labelled days again")
+_DAYS = ("first_day", "last_day", "known_through")
 
 
 @dataclass(frozen=True)
@@ -137,88 +61,6 @@ class Estimate:
         """The estimate as JSON-ready values."""
         days = {name: None if (day := getattr(self, name)) is None else day.isoformat() for name in _DAYS}
         return {**vars(self), "intervals": {name: list(ends) for name, ends in self.intervals.items()}, **days}
-
-
-_DAYS = ("first_day", "last_day", "known_through")
-
-
-def fit(scores: np.ndarray, labels: np.ndarray, days: np.ndarray, task: Task, method: Method = "none") -> Estimator:
-    """Learn labels given scores from a window of labelled days that the model has not learnt from.
-
-    Parameters
-    ----------
-    scores, labels : (rows,) forecasts as issued and what happened; rows without either are left out.
-    days : (rows,) datetime64[D].
-    method : classification: "none" takes scores at their word, as those of a model that is calibrated already, and
-        puts into the band what the window shows them to be off by; "sigmoid" and "isotonic" recalibrate them on the
-        window. That pays when it is long: where days differ by a standard deviation of t in log-odds, the level of a
-        window of G days is known to t / sqrt(G) only, and the correction is lost when levels do not last.
-
-    Raises
-    ------
-    ValueError
-        If lengths differ, fewer than five days are labelled, or all labels of a classification are the same.
-
-    Notes
-    -----
-    Days differ in how far their labels lie from the curve. Log-odds of a day are taken to be those of the curve plus
-    a line with a normal intercept and slope of the day's own. Their covariance is found by moments: with g the day's
-    score vector and H its information, E[g g'] = H + H S H, solved for S over all days. The uncertainty of the curve
-    is the sandwich estimate clustered by day; Liang & Zeger (1986). For scores at their word, the square of what the
-    window shows them to be off by is added, as far as it is beyond that.
-
-    In regression, the size of residuals is averaged over ten bins of equal numbers of scores, with lines between,
-    and days differ by their ratio to that.
-    """
-    import numpy as np
-
-    scores, labels, days = _known(scores, labels, days)
-    present = np.unique(days)
-    if present.size < MINIMUM_DAYS:
-        raise ValueError(
-            f"the window holds {labels.size} labelled forecasts of {present.size} days; an estimator needs "
-            f"{MINIMUM_DAYS} days to know how they differ: pass a longer window"
-        )
-    window = (present[0].item(), present[-1].item(), int(present.size), int(labels.size))
-    if task == "regression":
-        return Estimator(task, "none", *window, **_residuals(scores, labels, days))
-    if (labels == labels[0]).all():
-        raise ValueError(
-            f"all {labels.size} labels of the window are {labels[0]:g}: nothing can be learnt; pass a longer window"
-        )
-    knots = _curve(scores, labels, method)
-    plain = Estimator(task, method, *window, knots=knots)
-    centre, shared, daily = _differences(plain.probabilities(scores), labels, days)
-    return Estimator(task, method, *window, knots=knots, centre=centre, shared=_pairs(shared), daily=_pairs(daily))
-
-
-def recalibrate(history: pl.DataFrame, as_of: date, days: int, fallback: Estimator) -> Estimator:
-    """An estimator fitted on the last labelled days, as far as they were known at the close of a day.
-
-    Parameters
-    ----------
-    history : (rows,) with ``score``, ``label``, ``day``, and ``known_day``: the day at whose close the label was known.
-        Rows known later than ``as_of`` are not looked at.
-    days : length of the window of event days that ends at ``as_of``.
-    fallback : gives task and method; it is returned where the window is too short or of one class.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or ``days`` is below one.
-    """
-    import polars as pl
-
-    _check_columns(history, ("score", "label", "day", "known_day"))
-    if days < 1:
-        raise ValueError(f"days is {days}; the window needs at least one")
-    day = pl.col("day")
-    known = history.filter(pl.col("known_day") <= as_of, day <= as_of, day > as_of - timedelta(days=days))
-    arrays = _arrays(known)
-    try:
-        return fit(*arrays, fallback.task, fallback.method)
-    except ValueError:
-        return fallback  # too few days or one class; what was known before is the best there is
 
 
 def estimate(
@@ -264,7 +106,7 @@ def estimate(
     labels = np.full(len(scores), np.nan) if labels is None else np.asarray(labels, dtype=float)
     if len(labels) != len(scores):
         raise ValueError(f"labels has {len(labels)} rows, scores {len(scores)}; pass one per score, NaN where unknown")
-    scores, places, days = _known(scores, np.arange(len(scores)), days)
+    scores, places, days = known_rows(scores, np.arange(len(scores)), days)
     labels = labels[places.astype(int)]
     if not scores.size:
         reason = "There are no forecasts to estimate."
@@ -314,66 +156,6 @@ def fall(
     )
     error = (high - low) / (2 * float(ndtri((1 + estimated.coverage) / 2)))
     return before - now > STANDARD_ERRORS * (error**2 + past_error**2) ** 0.5, text
-
-
-def _curve(scores: np.ndarray, labels: np.ndarray, method: Method) -> tuple[tuple[float, float], ...]:
-    """Slope and intercept of the log-odds, or the steps of the isotonic fit."""
-    import numpy as np
-
-    if method == "none":
-        return ((1.0, 0.0),)
-    if method == "sigmoid":
-        from lifecycle.calibration import fit_sigmoid
-
-        return (fit_sigmoid(scores, labels),)
-    if method == "isotonic":
-        from sklearn.isotonic import IsotonicRegression
-
-        # Laplace's rule of succession: no score makes an outcome impossible.
-        least = 1 / (labels.size + 2)
-        steps = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(scores, labels)
-        return _pairs(np.column_stack([steps.X_thresholds_, steps.y_thresholds_]))
-    raise ValueError(f"method is {method!r}; it must be 'none', 'sigmoid' or 'isotonic'")
-
-
-def _differences(chances: np.ndarray, labels: np.ndarray, days: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Centre of the log-odds, and covariances of intercept and slope: of all days together, and from day to day."""
-    import numpy as np
-
-    odds = _logit(chances)
-    centre = float(odds.mean())
-    slopes = odds - centre
-    _, index = np.unique(days, return_inverse=True)
-    weights, rest = chances * (1 - chances), labels - chances
-
-    def by_day(values: np.ndarray) -> np.ndarray:
-        return np.bincount(index, weights=values)
-
-    vectors = np.column_stack([by_day(rest), by_day(rest * slopes)])
-    cross = by_day(weights * slopes)
-    information = np.array([[by_day(weights), cross], [cross, by_day(weights * slopes**2)]]).transpose(2, 0, 1)
-    groups = len(vectors)
-    outer = vectors[:, :, None] * vectors[:, None, :]
-    system = np.einsum("dij,dkl->ikjl", information, information).reshape(4, 4)
-    solved, *_ = np.linalg.lstsq(system, (outer - information).sum(axis=0).reshape(4), rcond=1e-9)
-    bread = np.linalg.pinv(information.sum(axis=0), rcond=1e-9)
-    off = bread @ vectors.sum(axis=0)
-    # Known no better than labels that fall independently would let it be.
-    meat = _no_less(outer.sum(axis=0) * groups / (groups - 1), information.sum(axis=0))
-    # What the curve is off by counts as far as it exceeds what the window cannot know.
-    return centre, _no_less(np.outer(off, off), bread @ meat @ bread), _semidefinite(solved.reshape(2, 2))
-
-
-def _no_less(matrix: np.ndarray, least: np.ndarray) -> np.ndarray:
-    return least + _semidefinite(matrix - least)
-
-
-def _semidefinite(matrix: np.ndarray) -> np.ndarray:
-    """The nearest matrix that is a covariance."""
-    import numpy as np
-
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    return (vectors * np.maximum(values, 0)) @ vectors.T
 
 
 def _expected(
@@ -499,7 +281,7 @@ def _drawn(
     from scipy.special import expit
 
     window = _Window.of(scores, days, threshold)
-    odds = _logit(estimator.probabilities(scores))
+    odds = logit(estimator.probabilities(scores))
     # Labels that are known add the same to every set; only the others are drawn.
     unknown = np.isnan(labels)
     known_sums = np.where(unknown, 0.0, labels) @ window.columns
@@ -520,28 +302,6 @@ def _drawn(
         may_come = (rng.random(odds_drawn.shape) < expit(odds_drawn)).astype(float)
         drawn.append(window.of_sums(known_sums + may_come @ columns))
     return {name: np.concatenate([metrics[name] for metrics in drawn]) for name in drawn[0]}
-
-
-def _residuals(scores: np.ndarray, labels: np.ndarray, days: np.ndarray) -> dict[str, Any]:
-    """Size of the residuals at the mean scores of bins, and how days differ from it."""
-    import numpy as np
-
-    edges = np.unique(np.quantile(scores, np.arange(1, ERROR_BINS) / ERROR_BINS, method="higher"))
-    _, index = np.unique(np.searchsorted(edges, scores, side="right"), return_inverse=True)
-    counts = np.bincount(index)
-    places = np.bincount(index, weights=scores) / counts
-    _, day = np.unique(days, return_inverse=True)
-    means, ratios = [], []
-    for size in (abs(labels - scores), (labels - scores) ** 2):
-        mean = np.bincount(index, weights=size) / counts
-        # Between the bins' mean scores a line; in all, what the window's residuals were.
-        line = np.interp(scores, places, mean)
-        scale = size.sum() / line.sum() if line.any() else 1.0
-        expected = np.bincount(day, weights=line * scale)
-        ratios.append(np.where(expected > 0, np.bincount(day, weights=size) / np.where(expected > 0, expected, 1), 1))
-        means.append(tuple((mean * scale).tolist()))
-    knots = tuple((place, 0.0) for place in places.tolist())
-    return {"knots": knots, "absolute": means[0], "squared": means[1], "ratios": _pairs(np.column_stack(ratios))}
 
 
 def _expected_errors(
@@ -584,48 +344,8 @@ def _expected_errors(
     return values, {"mae": drawn[0], "rmse": np.sqrt(drawn[1]), "r2": 1 - drawn[1] / variance}
 
 
-def _arrays(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    scores, labels = (frame[name].cast(float).to_numpy() for name in ("score", "label"))
-    return scores, labels, frame["day"].to_numpy()
-
-
-def _known(scores: np.ndarray, labels: np.ndarray, days: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows that have all three."""
-    import numpy as np
-
-    scores, labels = np.asarray(scores, dtype=float), np.asarray(labels, dtype=float)
-    days = np.asarray(days, dtype="datetime64[D]")
-    if scores.shape != labels.shape or days.shape != labels.shape:
-        raise ValueError(
-            f"scores have shape {scores.shape}, labels {labels.shape}, days {days.shape}; pass one of each per row"
-        )
-    known = np.isfinite(scores) & np.isfinite(labels) & ~np.isnat(days)
-    return scores[known], labels[known], days[known]
-
-
-def _check_columns(frame: pl.DataFrame, names: Sequence[str]) -> None:
-    absent = [name for name in names if name not in frame.columns]
-    if absent:
-        raise ValueError(f"forecasts lack the columns {absent}; they have {frame.columns}")
-
-
-def _logit(chances: np.ndarray) -> np.ndarray:
-    import numpy as np
-    from scipy.special import logit
-
-    return logit(np.clip(chances, SMALLEST, 1 - SMALLEST))
-
-
 def _root(covariance: np.ndarray) -> np.ndarray:
     import numpy as np
 
     values, vectors = np.linalg.eigh(covariance)
     return vectors * np.sqrt(np.maximum(values, 0))
-
-
-def _pairs(matrix: np.ndarray) -> tuple[tuple[float, float], ...]:
-    return tuple((float(first), float(second)) for first, second in matrix)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

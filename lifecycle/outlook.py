@@ -12,7 +12,8 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from lifecycle.calendar import WEEK_DAYS
-from lifecycle.estimation import Estimate, estimate, fall, fit, recalibrate
+from lifecycle.estimation import Estimate, estimate, fall
+from lifecycle.estimator import fit, recalibrate
 from lifecycle.gate import MINIMUM_DAYS
 from lifecycle.grading import Grade, corrected, grade
 from lifecycle.performance import ranking_with_error

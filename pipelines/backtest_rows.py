@@ -106,7 +106,10 @@ class Trainer:
         path = self._path(day)
         if not path.exists():
             return None
-        found: Challenger = pickle.loads(path.read_bytes())
+        try:
+            found: Challenger = pickle.loads(path.read_bytes())
+        except (AttributeError, ImportError):
+            return None  # of another release, whose modules were named otherwise
         return found
 
     def _train(self, day: date) -> Challenger:

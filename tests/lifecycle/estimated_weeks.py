@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from lifecycle import estimation
-from lifecycle.estimation import COVERAGE, Estimate, Estimator, estimate, recalibrate
+from lifecycle.estimation import COVERAGE, Estimate, estimate
+from lifecycle.estimator import Estimator, _arrays, known_rows, recalibrate
 from lifecycle.gate import MINIMUM_DAYS
 from lifecycle.performance import ranking
 
@@ -67,7 +68,7 @@ def realised_weeks(
     """
     weeks = {}
     for _, week in _weeks(forecasts):
-        scores, labels, days = estimation._known(*estimation._arrays(week))
+        scores, labels, days = known_rows(*_arrays(week))
         if labels.size:
             weeks[cast(date, week["day"].min())] = _realised(scores, labels, days, task, threshold)
     return weeks

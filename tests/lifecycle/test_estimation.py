@@ -13,7 +13,8 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from lifecycle import estimation
-from lifecycle.estimation import Estimate, Estimator, estimate, fall, fit
+from lifecycle.estimation import Estimate, estimate, fall
+from lifecycle.estimator import FLATTENING, Estimator, Method, fit, recalibrate
 from lifecycle.grading import WEEKS_BELIEVED, Grade, corrected, grade
 from tests.lifecycle.estimated_weeks import estimate_weeks, realised_weeks
 
@@ -39,7 +40,7 @@ def world(
     odds = spread * random.normal(size=day.size) - 1.2
     truth = slope * odds + shift + by_day * random.normal(size=days)[day]
     # A calibrated forecast of a day it does not know is flatter than the day itself.
-    scores = expit(odds / np.sqrt(1 + estimation.FLATTENING * by_day**2))
+    scores = expit(odds / np.sqrt(1 + FLATTENING * by_day**2))
     return pl.DataFrame(
         {
             "score": scores,
@@ -55,7 +56,7 @@ def arrays(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @cache
-def learnt(method: estimation.Method = "none") -> Estimator:
+def learnt(method: Method = "none") -> Estimator:
     return fit(*arrays(world(28, 1, FIRST - timedelta(days=28))), "classification", method)
 
 
@@ -95,7 +96,7 @@ def test_where_nothing_changes_estimates_are_unbiased_and_their_bands_cover(metr
 
 
 @pytest.mark.parametrize("method", ["none", "sigmoid"])
-def test_over_many_windows_the_bands_cover_what_they_claim(method: estimation.Method) -> None:
+def test_over_many_windows_the_bands_cover_what_they_claim(method: Method) -> None:
     made, happened = [], {}
     for seed in range(60):
         estimator = fit(*arrays(world(14, seed)), "classification", method)
@@ -109,7 +110,7 @@ def test_over_many_windows_the_bands_cover_what_they_claim(method: estimation.Me
 
 
 @pytest.mark.parametrize("method", ["none", "sigmoid", "isotonic"])
-def test_when_inputs_move_the_estimate_follows_what_will_be_realised(method: estimation.Method) -> None:
+def test_when_inputs_move_the_estimate_follows_what_will_be_realised(method: Method) -> None:
     moved = world(20 * 7, 3, spread=0.5)
     usual, harder = world(70, 4), graded(moved, estimator=learnt(method))
     assert harder.bias == pytest.approx(0, abs=0.03)
@@ -157,7 +158,7 @@ def test_recalibration_never_looks_at_labels_known_later() -> None:
     history, as_of = world(40, 9), FIRST + timedelta(days=30)
     later = pl.col("known_day") > as_of
     forged = history.with_columns(label=pl.when(later).then(1 - pl.col("label")).otherwise("label"))
-    honest, same = (estimation.recalibrate(rows, as_of, 14, learnt("sigmoid")) for rows in (history, forged))
+    honest, same = (recalibrate(rows, as_of, 14, learnt("sigmoid")) for rows in (history, forged))
     assert honest == same
     assert honest.last_day == as_of - timedelta(days=1)  # the labels of the day itself come the day after
     assert honest.first_day == as_of - timedelta(days=13)
@@ -165,9 +166,9 @@ def test_recalibration_never_looks_at_labels_known_later() -> None:
 
 def test_without_enough_labels_the_estimator_stays_as_it_was() -> None:
     history = world(40, 9)
-    assert estimation.recalibrate(history, FIRST + timedelta(days=3), 14, learnt()) is learnt()
+    assert recalibrate(history, FIRST + timedelta(days=3), 14, learnt()) is learnt()
     silent = history.with_columns(label=pl.lit(None, pl.Float64))
-    assert estimation.recalibrate(silent, FIRST + timedelta(days=30), 14, learnt()) is learnt()
+    assert recalibrate(silent, FIRST + timedelta(days=30), 14, learnt()) is learnt()
 
 
 def test_the_same_scores_give_the_same_estimate() -> None:
@@ -176,7 +177,7 @@ def test_the_same_scores_give_the_same_estimate() -> None:
 
 
 @pytest.mark.parametrize("method", ["none", "sigmoid", "isotonic"])
-def test_an_estimator_goes_through_json_unchanged(method: estimation.Method) -> None:
+def test_an_estimator_goes_through_json_unchanged(method: Method) -> None:
     assert Estimator.from_json(learnt(method).to_json()) == learnt(method)
     with pytest.raises(ValueError, match="not the JSON of an estimator"):
         Estimator.from_json("{}")
@@ -315,7 +316,7 @@ def test_windows_that_teach_nothing_are_refused_with_what_to_do() -> None:
     with pytest.raises(ValueError, match="one of each per row"):
         fit(scores, labels[1:], days, "classification")
     with pytest.raises(ValueError, match=r"lack the columns \['known_day'\]"):
-        estimation.recalibrate(world(7, 1).drop("known_day"), FIRST, 14, learnt())
+        recalibrate(world(7, 1).drop("known_day"), FIRST, 14, learnt())
 
 
 def test_bands_that_were_too_narrow_are_widened_by_as_much() -> None:
