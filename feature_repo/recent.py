@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -18,6 +19,7 @@ from urllib.parse import unquote
 from feature_repo.delta import commit_stamp
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
     from deltalake import DeltaTable
 
@@ -81,21 +83,24 @@ def recent_rows(
     root = table.table_uri.removeprefix("file://")
     if "://" in root or table.protocol().min_reader_version > 1:
         return None
-    files = _files(table, column, first, last)
-    if files.height > MOST_FILES or files["size_bytes"].sum() > LARGEST_SPAN or files["num_records"].has_nulls():
+    listing = _listed(table)
+    places = listing.places(column, first, last)
+    records = [listing.records[place] for place in places]
+    if len(places) > MOST_FILES or sum(listing.sizes[place] for place in places) > LARGEST_SPAN or None in records:
         return None
     if in_order:
-        files = files.sort(f"partition.{column}", maintain_order=True)
+        days = listing.files[f"partition.{column}"]
+        places = sorted(places, key=lambda place: (days[place] is not None, days[place]))
     stored = table.schema().to_json()
     if stored not in _schemas:
         _schemas[stored] = pl.scan_delta(table).collect_schema()
     schema = _schemas[stored]
-    keys = [_key(os.path.join(root, unquote(path)), stored) for path in files["path"]]
+    keys = [_key(os.path.join(root, listing.paths[place]), stored) for place in places]
     frames = {key: frame for key in keys if (frame := _kept.get(key)) is not None}
     new = [number for number, key in enumerate(keys) if key not in frames]
     if new:
         try:
-            read = _read([keys[number][0] for number in new], files[new], schema)
+            read = _read([keys[number][0] for number in new], listing.files[[places[number] for number in new]], schema)
         except pl.exceptions.SchemaError:  # a column is not stored in the table's own type; Polars' scan converts
             return None
         for number, frame in zip(new, read, strict=True):
@@ -111,39 +116,77 @@ def _key(path: str, stored: str) -> Key:
     return path, stored, found.st_size, found.st_mtime_ns
 
 
-def _files(table: DeltaTable, column: str, first: date | datetime | None, last: date | datetime | None) -> pl.DataFrame:
-    """The files whose partition or statistics do not rule them out; those without statistics may hold anything."""
-    import polars as pl
+@dataclass
+class _Listing:
+    """The files of a table by its log, in the log's order; what is looked at every time is kept as plain numbers."""
 
-    files = _listed(table)
-    partition, least, most = f"partition.{column}", f"min.{column}", f"max.{column}"
-    if partition in files.columns:
-        least = most = partition
-    bounds = []
-    if first is not None and _comparable(files, most, first):
-        # Statistics of moments may be cut to milliseconds.
-        slack = pl.duration(milliseconds=1) if isinstance(first, datetime) else pl.duration()
-        bounds.append((pl.col(most) + slack >= first).fill_null(value=True))
-    if last is not None and _comparable(files, least, last):
-        bounds.append((pl.col(least) <= last).fill_null(value=True))
-    return files.filter(bounds) if bounds else files
+    files: pl.DataFrame
+
+    def __post_init__(self) -> None:
+        self.paths: list[str] = [unquote(path) for path in self.files["path"]]
+        self.sizes: list[int] = self.files["size_bytes"].to_list()
+        self.records: list[int | None] = self.files["num_records"].to_list()
+        self._numbers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def places(self, column: str, first: date | datetime | None, last: date | datetime | None) -> list[int]:
+        """The files whose partition or statistics do not rule them out; those without statistics may hold anything."""
+        import numpy as np
+
+        partition, least, most = f"partition.{column}", f"min.{column}", f"max.{column}"
+        if partition in self.files.columns:
+            least = most = partition
+        possible = np.ones(self.files.height, dtype=bool)
+        if first is not None and _comparable(self.files, most, first):
+            values, known = self._as_numbers(most)
+            # Statistics of moments may be cut to milliseconds.
+            possible &= ~known | (values >= _number(first) - (1000 if isinstance(first, datetime) else 0))
+        if last is not None and _comparable(self.files, least, last):
+            values, known = self._as_numbers(least)
+            possible &= ~known | (values <= _number(last))
+        return [int(place) for place in np.flatnonzero(possible)]
+
+    def _as_numbers(self, column: str) -> tuple[np.ndarray, np.ndarray]:
+        """Days or microseconds since 1970 of each file, and whether they are known."""
+        import polars as pl
+
+        if column not in self._numbers:
+            values = self.files[column]
+            if isinstance(values.dtype, pl.Datetime):
+                values = values.dt.cast_time_unit("us")
+            self._numbers[column] = (
+                values.to_physical().cast(pl.Int64).fill_null(0).to_numpy(),
+                values.is_not_null().to_numpy(),
+            )
+        return self._numbers[column]
 
 
-_listings: dict[str, tuple[tuple[int, int], pl.DataFrame]] = {}
+def _number(bound: date | datetime) -> int:
+    """Days since 1970, or microseconds if it is a moment."""
+    if isinstance(bound, datetime):
+        start = datetime(1970, 1, 1, tzinfo=None if bound.tzinfo is None else UTC)
+        return (bound - start) // timedelta(microseconds=1)
+    return (bound - date(1970, 1, 1)).days
 
 
-def _listed(table: DeltaTable) -> pl.DataFrame:
-    """All files of a table by its log, which is parsed once for each version."""
+_listings: dict[str, tuple[tuple[int, int], _Listing]] = {}
+
+
+def files_of(table: DeltaTable) -> pl.DataFrame:
+    """All files of a table by its log (``DeltaTable.get_add_actions``, flat), which is parsed once for each version."""
+    return _listed(table).files
+
+
+def _listed(table: DeltaTable) -> _Listing:
     import polars as pl
 
     stamp = commit_stamp(table.table_uri.removeprefix("file://"), table.version())
     kept = _listings.get(table.table_uri)
     if stamp is not None and kept is not None and kept[0] == stamp:
         return kept[1]
-    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    listing = _Listing(pl.DataFrame(table.get_add_actions(flatten=True)))
     if stamp is not None:
-        _listings[table.table_uri] = (stamp, files)
-    return files
+        _listings[table.table_uri] = (stamp, listing)
+    return listing
 
 
 def _comparable(files: pl.DataFrame, column: str, bound: date | datetime) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feature_repo.delta import open_table
-from feature_repo.recent import recent_rows
+from feature_repo.recent import files_of, recent_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -161,28 +161,23 @@ class Lake:
 
     def row_counts(self, table: str) -> dict[date, int]:
         """Rows per day, from the table's log alone."""
-        import pyarrow as pa
-
         try:
-            actions = pa.table(self._open(table).get_add_actions(flatten=True))
+            files = files_of(self._open(table))
         except FileNotFoundError:
             return {}
         counts: dict[date, int] = {}
-        columns = (actions.column(name).to_pylist() for name in ("partition.day", "num_records"))
-        for day, rows in zip(*columns, strict=True):
+        for day, rows in files.select("partition.day", "num_records").iter_rows():
             counts[day] = counts.get(day, 0) + int(rows or 0)
         return counts
 
     def files(self, table: str, version: int | None = None) -> dict[date, frozenset[str]]:
         """The files that hold each day, by the table's log; a day that was written again has others."""
-        import pyarrow as pa
-
         try:
-            actions = pa.table(self._open(table, version).get_add_actions(flatten=True))
+            files = files_of(self._open(table, version))
         except FileNotFoundError:
             return {}
         found: dict[date, set[str]] = {}
-        for day, path in zip(*(actions.column(name).to_pylist() for name in ("partition.day", "path")), strict=True):
+        for day, path in files.select("partition.day", "path").iter_rows():
             found.setdefault(day, set()).add(path)
         return {day: frozenset(paths) for day, paths in found.items()}
 
@@ -191,17 +186,16 @@ class Lake:
 
         None where there are no rows, or where the log keeps no statistics of the column.
         """
-        import pyarrow as pa
+        import polars as pl
 
         try:
-            actions = pa.table(self._open(table).get_add_actions(flatten=True))
+            files = files_of(self._open(table))
         except FileNotFoundError:
             return None
-        if f"max.{column}" not in actions.column_names:
+        if f"max.{column}" not in files.columns:
             return None
-        pairs = zip(*(actions.column(name).to_pylist() for name in ("partition.day", f"max.{column}")), strict=True)
-        moments = [moment for day, moment in pairs if moment is not None and date.fromisoformat(str(day)) <= until]
-        return max(moments, default=None)
+        moment: Any = files.filter(pl.col("partition.day") <= until)[f"max.{column}"].max()
+        return moment
 
     @property
     def _options(self) -> dict[str, str] | None:
@@ -231,8 +225,5 @@ class Lake:
 
 def _changes_nothing(table: DeltaTable, frame: pl.DataFrame, first: date, last: date) -> bool:
     """Whether a table has all columns of a frame without rows and, by its log, no rows of the days."""
-    import polars as pl
-
-    files = pl.DataFrame(table.get_add_actions(flatten=True))
     known = {column.name for column in table.schema().fields}
-    return known.issuperset(frame.columns) and not files["partition.day"].is_between(first, last).any()
+    return known.issuperset(frame.columns) and not files_of(table)["partition.day"].is_between(first, last).any()
