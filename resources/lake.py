@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from feature_repo.delta import open_table
 from feature_repo.recent import files_of, recent_rows
@@ -14,6 +15,8 @@ from feature_repo.recent import files_of, recent_rows
 if TYPE_CHECKING:
     import polars as pl
     from deltalake import DeltaTable
+
+Item = TypeVar("Item")
 
 CHECKPOINT_EVERY = 20  # commits; reading the log of a table costs the same on day 300 as on day 60
 
@@ -53,6 +56,36 @@ class Lake:
         ValueError
             If the frame holds rows of other days.
         """
+        return self._writing(table, frame, first, last)()
+
+    def write_each(
+        self, made: Iterable[tuple[Mapping[str, pl.DataFrame], Item]], first: date, last: date
+    ) -> Iterator[tuple[dict[str, int], Item]]:
+        """Like ``write`` for several tables, each while what comes after it is being made.
+
+        Parameters
+        ----------
+        made : tables that are to be written one after the other, by name, and what they were made for.
+
+        Yields
+        ------
+        versions, item
+            In the order in which they were made, as soon as they are written; an error of writing is raised there.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            before: tuple[Future[dict[str, int]], Item] | None = None
+            for frames, item in made:
+                # Opened here: this thread keeps its tables, and reads what it has written.
+                writing = {table: self._writing(table, frame, first, last) for table, frame in frames.items()}
+                now = pool.submit(lambda each: {table: write() for table, write in each.items()}, writing), item
+                if before:
+                    yield before[0].result(), before[1]
+                before = now
+            if before:
+                yield before[0].result(), before[1]
+
+    def _writing(self, table: str, frame: pl.DataFrame, first: date, last: date) -> Callable[[], int]:
+        """What remains to be done of ``write`` when all is known to be well; it holds no lock of Python's for long."""
         import polars as pl
         from deltalake import write_deltalake
 
@@ -63,17 +96,22 @@ class Lake:
         # The first write makes the table and has nothing to replace.
         existing = self._open_if_exists(table)
         if existing and frame.is_empty() and _changes_nothing(existing, frame, first, last):
-            return existing.version()
-        write_deltalake(
-            existing or self.path(table),
-            frame.rechunk().to_arrow(),  # of several pieces, delta-rs would write the last first
-            mode="overwrite",
-            predicate=f"day >= '{first}' AND day <= '{last}'" if existing else None,
-            partition_by=["day"],
-            schema_mode="merge" if existing else None,
-            storage_options=self._options,
-        )
-        return self._finish(existing or self._open(table))
+            return existing.version
+        rows = frame.rechunk().to_arrow()  # of several pieces, delta-rs would write the last first
+
+        def write() -> int:
+            write_deltalake(
+                existing or self.path(table),
+                rows,
+                mode="overwrite",
+                predicate=f"day >= '{first}' AND day <= '{last}'" if existing else None,
+                partition_by=["day"],
+                schema_mode="merge" if existing else None,
+                storage_options=self._options,
+            )
+            return self._finish(existing or self._open(table))
+
+        return write
 
     def append(self, table: str, frame: pl.DataFrame) -> int:
         """Adds rows in one commit and returns the new version; safe from several processes at once."""
