@@ -19,7 +19,6 @@ from urllib.parse import unquote
 from feature_repo.delta import commit_stamp
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
     from deltalake import DeltaTable
 
@@ -126,37 +125,33 @@ class _Listing:
         self.paths: list[str] = [unquote(path) for path in self.files["path"]]
         self.sizes: list[int] = self.files["size_bytes"].to_list()
         self.records: list[int | None] = self.files["num_records"].to_list()
-        self._numbers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._numbers: dict[str, list[int | None]] = {}
 
     def places(self, column: str, first: date | datetime | None, last: date | datetime | None) -> list[int]:
         """The files whose partition or statistics do not rule them out; those without statistics may hold anything."""
-        import numpy as np
-
         partition, least, most = f"partition.{column}", f"min.{column}", f"max.{column}"
         if partition in self.files.columns:
             least = most = partition
-        possible = np.ones(self.files.height, dtype=bool)
+        possible = list(range(self.files.height))
         if first is not None and _comparable(self.files, most, first):
-            values, known = self._as_numbers(most)
+            values = self._as_numbers(most)
             # Statistics of moments may be cut to milliseconds.
-            possible &= ~known | (values >= _number(first) - (1000 if isinstance(first, datetime) else 0))
+            since = _number(first) - (1000 if isinstance(first, datetime) else 0)
+            possible = [place for place in possible if (value := values[place]) is None or value >= since]
         if last is not None and _comparable(self.files, least, last):
-            values, known = self._as_numbers(least)
-            possible &= ~known | (values <= _number(last))
-        return [int(place) for place in np.flatnonzero(possible)]
+            values, until = self._as_numbers(least), _number(last)
+            possible = [place for place in possible if (value := values[place]) is None or value <= until]
+        return possible
 
-    def _as_numbers(self, column: str) -> tuple[np.ndarray, np.ndarray]:
-        """Days or microseconds since 1970 of each file, and whether they are known."""
+    def _as_numbers(self, column: str) -> list[int | None]:
+        """Days or microseconds since 1970 of each file, None where they are not known."""
         import polars as pl
 
         if column not in self._numbers:
             values = self.files[column]
-            if isinstance(values.dtype, pl.Datetime):
+            if isinstance(values.dtype, pl.Datetime) and values.dtype.time_unit != "us":
                 values = values.dt.cast_time_unit("us")
-            self._numbers[column] = (
-                values.to_physical().cast(pl.Int64).fill_null(0).to_numpy(),
-                values.is_not_null().to_numpy(),
-            )
+            self._numbers[column] = values.to_physical().to_list()
         return self._numbers[column]
 
 
