@@ -11,6 +11,7 @@ import dagster as dg
 from assets import stage
 from assets.batch_predictions import predictions_table
 from assets.examples import read_labels
+from lifecycle import scoring
 from lifecycle.calendar import WEEK_DAYS
 from lifecycle.pipeline import Pipeline
 from resources.evidently import write_report
@@ -60,6 +61,7 @@ _COLUMNS = (
     ("harm", "float", "the part of it that the forecasts do not announce themselves"),
     ("harm_standard_error", "float", "its sampling error"),
     ("jump_harm", "float", "what a day unlike those before costs, if the values that moved are of no use"),
+    ("jump_group", "string", "slice whose rows jumped; empty for all rows"),
     ("harmful_days", "int", "of the last days, how many were harmful"),
     ("harmful", "bool", "an error"),
     ("rank", "float", "size × importance × harm: what to look at first"),
@@ -178,20 +180,22 @@ def _compare(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> _
         pipeline.inputs,
         version.importances,
         registry.judged(version),
-        _past(reference, issued.filter(pl.col("day") < day), version, rule.seasonal_weeks),
+        _past(pipeline, reference, issued.filter(pl.col("day") < day), version),
         version.threshold,
+        lambda asked: scoring.score(registry.estimator(version), asked, version.features, pipeline),
     )
     return _Compared(report, version, rows)
 
 
-def _past(reference: "Reference", issued: "pl.DataFrame", version: Version, weeks: int) -> "SeasonalReference":
+def _past(pipeline: Pipeline, reference: "Reference", issued: "pl.DataFrame", version: Version) -> "SeasonalReference":
     """The days before, by their place in the week; what other versions forecast is not counted among the scores."""
     import polars as pl
 
     from lifecycle.seasonal import seasonal_reference
 
     own = pl.when(pl.col("model_version") == version.number).then(pl.col("score"))
-    return seasonal_reference(reference, issued.with_columns(own.alias("score")), weeks)
+    past = issued.with_columns(own.alias("score"))
+    return seasonal_reference(reference, past, pipeline.monitor.seasonal_weeks, slices=pipeline.slices)
 
 
 def _table(found: Mapping[date, _Compared]) -> "pl.DataFrame":

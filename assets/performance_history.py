@@ -32,6 +32,7 @@ def kept_columns() -> "dict[str, pl.DataType]":
         "estimated": pl.Float64(),
         "estimated_low": pl.Float64(),
         "estimated_high": pl.Float64(),
+        "band_widened_by": pl.Float64(),
         "estimated_from": pl.Date(),
         "estimated_to": pl.Date(),
         "week_ranking": pl.Float64(),
@@ -92,4 +93,5 @@ def _estimate(row: dict[str, Any]) -> "Estimate":
         first_day=row["estimated_from"],
         last_day=row["estimated_to"],
         known_through=row["day"],
+        widened_by=row["band_widened_by"] or 1.0,
     )

@@ -197,6 +197,7 @@ def _row(day: date, night: Night) -> "pl.DataFrame":
         "estimated": made.values.get(name) if made else None,
         "estimated_low": low,
         "estimated_high": high,
+        "band_widened_by": made.widened_by if made else None,
         "estimated_from": made.first_day if made else None,
         "estimated_to": made.last_day if made else None,
         "week_ranking": night.week_ranking,

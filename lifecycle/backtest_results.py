@@ -11,15 +11,20 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.backtest import Retraining, Simulation
-from lifecycle.challenger import DAY, KEY, KNOWN, LABEL, Challenger
+from lifecycle.backtest import Retraining, Simulation, World
+from lifecycle.calendar import WEEK_DAYS
+from lifecycle.challenger import DAY, KEY, KNOWN, LABEL
+from lifecycle.grading import grade
 from lifecycle.losses import row_losses
+from lifecycle.outlook import last_week, outlook, realised_ranking
 from lifecycle.performance import ranking
 from lifecycle.value import value
 
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
 
+    from lifecycle.estimation import Estimate
     from lifecycle.pipeline import Pipeline
 
 RESAMPLES, SEED = 2000, 1
@@ -107,43 +112,52 @@ def cumulative_gain(pipeline: Pipeline, simulations: Sequence[Simulation]) -> tu
     return [day.item() for day in present], lines
 
 
-def graded_weeks(
-    pipeline: Pipeline, simulation: Simulation, first_model: Challenger, days_ahead: int
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """How good estimates of ranking before the labels turned out to be, week by week.
+def graded_weeks(world: World, simulation: Simulation, days_ahead: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """How good estimates of ranking before the labels turned out to be, in every week from Monday to Sunday.
 
     Parameters
     ----------
-    first_model : its judged days are what is known before the first forecasts.
-    days_ahead : 7: on what is known before the week, from scores alone; 1: on the day its last forecasts are issued,
-        with the labels known by then. See ``estimation.estimate_weeks``.
+    days_ahead : the estimate is made at the close of the day so many days before the Sunday. 1: when the last forecasts
+        of the week are issued, with the labels known by then, as the nightly report makes it. 7: before the week, from
+        the scores that its forecasts will have.
 
     Returns
     -------
     grade, table
-        The grade as JSON-ready values, and its table of weeks. The estimator is fitted again for each week, on the last
-        days that are labelled by then, as many as the gate's window has; whoever forecast them.
+        The grade as JSON-ready values, and its table of weeks. Where the version changed within a week, its rows are
+        those of the last.
     """
     import polars as pl
 
-    from lifecycle.estimation import estimate_weeks, grade, realised_weeks
-
-    if first_model.estimator is None:
-        return {"verdict": "The first model has no estimator: too few judged days."}, []
-    columns = [KEY, DAY, LABEL, KNOWN, "score"]
-    own = simulation.forecasts.select(columns)
-    history = pl.concat([first_model.judged.select(columns), own])
+    pipeline = world.pipeline
+    forecasts = simulation.forecasts.rename({"version": "model_version"})
+    made: list[tuple[Estimate, float | None]] = []
+    for sunday in _sundays(forecasts):
+        as_of = sunday - timedelta(days=days_ahead)
+        week = last_week(forecasts, sunday)
+        champion = world.train(week["model_version"][-1])
+        known = pl.when(pl.col(KNOWN) <= as_of).then(pl.col(LABEL)).alias(LABEL)
+        own = forecasts.filter(pl.col("model_version") == champion.day, pl.col(DAY) <= sunday).with_columns(known)
+        happened = as_of - timedelta(days=pipeline.label.longest_wait_days)
+        past = [(one, value) for one, value in made if one.last_day and one.last_day <= happened]
+        window = pipeline.gate.window_days
+        found = outlook(
+            champion.judged, own, past, champion.reference, pipeline.monitor, pipeline.task, as_of, window
+        ).estimate
+        if found is not None:
+            made.append((found, realised_ranking(week, pipeline.task)))
     metric = "auc" if pipeline.task == "classification" else "r2"
-    begins = own[DAY].min()
-    estimates = [
-        made
-        for made in estimate_weeks(
-            history, first_model.estimator, None, pipeline.gate.window_days, days_ahead=days_ahead
-        )
-        if made.first_day is not None and made.first_day >= begins  # type: ignore[operator]
-    ]
-    found = grade(estimates, realised_weeks(own, pipeline.task), metric).to_dict()
-    return found, found.pop("table")
+    realised = {one.first_day: {metric: value} for one, value in made if one.first_day}
+    graded = grade([one for one, _ in made], realised, metric).to_dict()
+    return graded, graded.pop("table")
+
+
+def _sundays(forecasts: pl.DataFrame) -> list[date]:
+    """Ends of the weeks, from Monday to Sunday, that the forecasts cover."""
+    import polars as pl
+
+    days = forecasts.filter(pl.col("score").is_not_null())[DAY].unique().sort()
+    return [day for day in days.to_list() if day.weekday() == WEEK_DAYS - 1]
 
 
 def months(first: date, last: date) -> list[Span]:

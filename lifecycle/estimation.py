@@ -1,7 +1,7 @@
-"""Performance estimated before the labels arrive, and graded once they have.
+"""Performance estimated before the labels arrive.
 
-What belongs here: expected metrics of forecasts from their scores alone, with a band for what will be realised, and
-the verdict on the estimator itself. Realised performance is in ``performance.py``.
+What belongs here: expected metrics of forecasts from their scores alone, with a band for what will be realised. The
+verdict on the estimator itself is in ``grading.py``, realised performance in ``performance.py``.
 
 What it assumes: that what was learnt from the last labelled days, namely how often the label follows a score (or how
 far the label lies from it), still holds. Inputs may move, and scores with them: that is seen, and is what estimates
@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from lifecycle.gate import MINIMUM_DAYS
 from lifecycle.losses import row_losses
-from lifecycle.performance import STANDARD_ERRORS, ranking
+from lifecycle.performance import STANDARD_ERRORS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,10 +33,8 @@ Method = Literal["none", "sigmoid", "isotonic"]
 DRAWS = 500  # the ends of a 90 % band are then known to about a tenth of its half width
 CELLS = 1_000_000  # labels drawn at once, which bounds the memory
 COVERAGE = 0.9
-WITHIN = 0.02  # AUC: an estimate nearer than this to what is realised counts as right
 ERROR_BINS = 10
 SMALLEST = 1e-6
-UNCERTAIN = 0.05  # a coverage that would be met by chance less often than this is not believed
 # Averaging a logistic curve over normal shifts of variance v flattens it by sqrt(1 + 0.346 v); Zeger, Liang & Albert
 # (1988), "Models for longitudinal data: a generalized estimating equation approach".
 FLATTENING = (16 * 3**0.5 / (15 * 3.141592653589793)) ** 2
@@ -122,6 +120,7 @@ class Estimate:
     intervals : band in which the realised value is expected to lie with a chance of ``coverage``.
     known_through : last day whose labels the estimator has learnt from.
     reason : why there is nothing to estimate; None when there is.
+    widened_by : factor by which the bands are wider than computed; see ``grading.corrected``.
     """
 
     values: dict[str, float | None]
@@ -132,6 +131,7 @@ class Estimate:
     last_day: date | None
     known_through: date
     reason: str | None = None
+    widened_by: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """The estimate as JSON-ready values."""
@@ -140,45 +140,6 @@ class Estimate:
 
 
 _DAYS = ("first_day", "last_day", "known_through")
-
-
-@dataclass(frozen=True)
-class Grade:
-    """How good estimates of one metric turned out to be.
-
-    Parameters
-    ----------
-    weeks : estimates that could be compared.
-    bias : mean of estimated minus realised, with its standard error over weeks; None below two.
-    share_within : share of weeks with an error of at most ``within``.
-    covered, claimed : share of weeks realised within the band, and what the band claims.
-    covered_interval : 95 % interval of that share.
-    trustworthy : the band covers what it claims, as far as the weeks can tell, and there is no bias beyond chance.
-    verdict : all this as a sentence.
-    table : one row per week: ``first_day``, ``last_day``, ``estimated``, ``low``, ``high``, ``realised``, ``error``,
-        ``covered``.
-    """
-
-    metric: str
-    weeks: int
-    bias: float | None
-    bias_standard_error: float | None
-    mean_absolute_error: float | None
-    within: float
-    share_within: float | None
-    covered: float | None
-    covered_interval: tuple[float, float] | None
-    claimed: float
-    trustworthy: bool
-    verdict: str
-    table: tuple[dict[str, Any], ...] = field(repr=False, default=())
-
-    def to_dict(self) -> dict[str, Any]:
-        """The grade as JSON-ready values."""
-        days = ("first_day", "last_day")
-        table = [{**row, **{name: row[name].isoformat() for name in days}} for row in self.table]
-        ends = list(self.covered_interval) if self.covered_interval else None
-        return {**vars(self), "covered_interval": ends, "table": table}
 
 
 def fit(scores: np.ndarray, labels: np.ndarray, days: np.ndarray, task: Task, method: Method = "none") -> Estimator:
@@ -322,127 +283,6 @@ def estimate(
             intervals[name] = (float(low), float(high))
     first, last = days.min().item(), days.max().item()
     return Estimate(values, intervals, coverage, scores.size, first, last, estimator.last_day)
-
-
-def estimate_weeks(
-    forecasts: pl.DataFrame,
-    estimator: Estimator,
-    threshold: float | None = None,
-    recalibration_days: int | None = None,
-    coverage: float = COVERAGE,
-    seed: int = 0,
-    days_ahead: int = 7,
-) -> list[Estimate]:
-    """An estimate for every week, Monday to Sunday, of at least five days, on what was known when it could be made.
-
-    Parameters
-    ----------
-    forecasts : (rows,) with ``score`` and ``day``; for recalibration, and with fewer than 7 ``days_ahead``, also
-        ``label`` and ``known_day``, see ``recalibrate``.
-    recalibration_days : the estimator is fitted again for every week on labels known by then; None: never.
-    days_ahead : the estimate is made at the close of the day so many days before the Sunday, with the labels that are
-        known by then. 7: before the week begins, from scores alone. 1: when the last forecasts of the week are issued,
-        which is what a nightly report can say about its window.
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or ``days_ahead`` is not between 0 and 7.
-    """
-    if not 0 <= days_ahead <= 7:
-        raise ValueError(f"days_ahead is {days_ahead}; it must be 0 to 7, the days of the week that are to come")
-    labelled = recalibration_days is not None or days_ahead < 7
-    _check_columns(forecasts, ("score", "day", "label", "known_day") if labelled else ("score", "day"))
-    made = []
-    for monday, week in _weeks(forecasts):
-        as_of = monday + timedelta(days=6 - days_ahead)
-        current = estimator
-        if recalibration_days is not None:
-            current = recalibrate(forecasts, as_of, recalibration_days, estimator)
-        labels = _labels_known(week, as_of) if days_ahead < 7 else None
-        scores, days = week["score"].cast(float).to_numpy(), week["day"].to_numpy()
-        made.append(estimate(current, scores, days, threshold, coverage, seed, labels))
-    return made
-
-
-def _labels_known(week: pl.DataFrame, as_of: date) -> np.ndarray:
-    """(rows,) labels as far as they were known at the close of a day, NaN elsewhere."""
-    import polars as pl
-
-    known = pl.when(pl.col("known_day") <= as_of).then(pl.col("label").cast(pl.Float64))
-    return week.select(known.fill_null(float("nan")))[:, 0].to_numpy()
-
-
-def realised_weeks(
-    forecasts: pl.DataFrame, task: Task, threshold: float | None = None
-) -> dict[date, dict[str, float | None]]:
-    """What was realised in every week, by its first day with a forecast; the metrics that are estimated.
-
-    Parameters
-    ----------
-    forecasts : (rows,) with ``score``, ``label`` and ``day``.
-    """
-    _check_columns(forecasts, ("score", "label", "day"))
-    weeks = {}
-    for _, week in _weeks(forecasts):
-        scores, labels, days = _known(*_arrays(week))
-        if labels.size:
-            weeks[cast(date, week["day"].min())] = _realised(scores, labels, days, task, threshold)
-    return weeks
-
-
-def grade(
-    estimates: Sequence[Estimate],
-    realised: Mapping[date, Mapping[str, float | None]],
-    metric: str = "auc",
-    within: float = WITHIN,
-) -> Grade:
-    """Judge an estimator by what was realised.
-
-    Parameters
-    ----------
-    estimates : of windows that do not overlap, weeks for example.
-    realised : metrics by the first day of the window; windows without labels yet are left out.
-
-    Returns
-    -------
-    Grade
-        Not trustworthy when a coverage as low (or high) as seen is rarer than one in twenty for an honest band, or
-        when the mean error is beyond two standard errors and beyond half of ``within``. The exact binomial interval
-        is that of Clopper & Pearson (1934), "The use of confidence or fiducial limits". It takes windows to be
-        independent; those that one estimator served share its error, and are a harder test of it.
-    """
-    import numpy as np
-    from scipy.stats import binomtest
-
-    table = [row for made in estimates if (row := _compared(made, realised, metric)) is not None]
-    claimed = estimates[0].coverage if estimates else COVERAGE
-    if not table:
-        verdict = f"No estimate of {metric} can be graded yet: no window has both an estimate and labels."
-        return Grade(metric, 0, None, None, None, within, None, None, None, claimed, False, verdict)
-    errors, weeks = np.array([row["error"] for row in table]), len(table)
-    hits = sum(row["covered"] for row in table)
-    test = binomtest(hits, weeks, claimed)
-    ends = test.proportion_ci(0.95, method="exact")
-    bias, spread = float(errors.mean()), float(errors.std(ddof=1) / weeks**0.5) if weeks > 1 else None
-    biased = spread is not None and abs(bias) > max(2 * spread, within / 2)
-    honest = bool(test.pvalue >= UNCERTAIN)
-    share = float((abs(errors) <= within).mean())
-    return Grade(
-        metric=metric,
-        weeks=weeks,
-        bias=bias,
-        bias_standard_error=spread,
-        mean_absolute_error=float(abs(errors).mean()),
-        within=within,
-        share_within=share,
-        covered=hits / weeks,
-        covered_interval=(float(ends.low), float(ends.high)),
-        claimed=claimed,
-        trustworthy=honest and not biased,
-        verdict=_verdict(metric, weeks, hits / weeks, claimed, honest, bias if biased else None, share, within),
-        table=tuple(table),
-    )
 
 
 def fall(
@@ -682,19 +522,6 @@ def _drawn(
     return {name: np.concatenate([metrics[name] for metrics in drawn]) for name in drawn[0]}
 
 
-def _realised(
-    scores: np.ndarray, labels: np.ndarray, days: np.ndarray, task: Task, threshold: float | None
-) -> dict[str, float | None]:
-    import numpy as np
-
-    if task == "regression":
-        error = abs(scores - labels)
-        r2, _ = ranking(labels, scores, days, task)
-        return {"mae": float(error.mean()), "rmse": float((error**2).mean()) ** 0.5, "r2": r2}
-    metrics = _Window.of(scores, days, threshold).metrics((labels > 0.5).astype(float)[None, :])
-    return {name: float(value[0]) if np.isfinite(value[0]) else None for name, value in metrics.items()}
-
-
 def _residuals(scores: np.ndarray, labels: np.ndarray, days: np.ndarray) -> dict[str, Any]:
     """Size of the residuals at the mean scores of bins, and how days differ from it."""
     import numpy as np
@@ -755,59 +582,6 @@ def _expected_errors(
         "r2": spread / (mse + spread) if mse + spread > 0 else None,
     }
     return values, {"mae": drawn[0], "rmse": np.sqrt(drawn[1]), "r2": 1 - drawn[1] / variance}
-
-
-def _compared(
-    made: Estimate, realised: Mapping[date, Mapping[str, float | None]], metric: str
-) -> dict[str, Any] | None:
-    if made.first_day is None or made.last_day is None or metric not in made.intervals:
-        return None
-    estimated, happened = made.values[metric], realised.get(made.first_day, {}).get(metric)
-    if estimated is None or happened is None:
-        return None
-    low, high = made.intervals[metric]
-    return {
-        "first_day": made.first_day,
-        "last_day": made.last_day,
-        "estimated": estimated,
-        "low": low,
-        "high": high,
-        "realised": happened,
-        "error": estimated - happened,
-        "covered": low <= happened <= high,
-    }
-
-
-def _verdict(
-    metric: str,
-    weeks: int,
-    covered: float,
-    claimed: float,
-    honest: bool,
-    bias: float | None,
-    share: float,
-    within: float,
-) -> str:
-    text = (
-        f"The estimated {metric} was within {within:g} of the realised one in {share:.0%} of {weeks} weeks; its band "
-        f"covers {covered:.0%} where {claimed:.0%} is claimed"
-    )
-    if not honest:
-        text += ", too narrow to be believed" if covered < claimed else ", wider than need be"
-    if bias is not None:
-        text += f"; it is {abs(bias):.3g} too {'high' if bias > 0 else 'low'} on average"
-    return f"{text}."
-
-
-def _weeks(forecasts: pl.DataFrame) -> list[tuple[date, pl.DataFrame]]:
-    """The rows of every week, Monday to Sunday, of at least five days with forecasts, and its Monday."""
-    import polars as pl
-
-    rows = forecasts.filter(pl.col("score").is_not_null(), pl.col("day").is_not_null())
-    rows = rows.with_columns(pl.col("day").dt.truncate("1w").alias("_monday"))
-    parts = rows.partition_by("_monday", as_dict=True, include_key=False)
-    weeks = sorted(((cast(date, key[0]), part) for key, part in parts.items()), key=lambda week: week[0])
-    return [(monday, part) for monday, part in weeks if part["day"].n_unique() >= MINIMUM_DAYS]
 
 
 def _arrays(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -103,16 +103,16 @@ def bin_losses(bins: np.ndarray, size: int, losses: np.ndarray, places: np.ndarr
 
 
 def estimate(
-    judged: BinLosses, windows: np.ndarray, lost: np.ndarray, days: np.ndarray, importance: float | None = None
+    judged: BinLosses, windows: np.ndarray, lost: np.ndarray, days: np.ndarray, growth_by_lost: float = 0.0
 ) -> Harm | None:
     """Estimate by how much the mean loss (or its excess) changes when one column is distributed as in a window.
 
     The judged rows are weighted anew so that the column has the window's shares, which is what a density ratio per bin
     does, and their mean loss is taken. It holds while the loss within a bin stays as it was. A row whose value can
-    tell the model nothing (``lost``) is taken to lose what shuffling the column costs, its permutation importance.
+    tell the model nothing (``lost``) loses more by an amount that is asked for.
 
     What this cannot see: that values mean something else than before while they stay in the range of the reference,
-    such as minutes that become hours. That shows in the predictions, and in performance once labels come.
+    such as minutes that become hours. That is looked for by ``jumps.py``.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def estimate(
     lost : (windows,) the others: values far beyond the reference's range, of a category it hardly ever saw, missing
         where it missed hardly any, or the same all day where it never was.
     days : (windows,) days in each window.
-    importance : growth of the mean loss when the column is shuffled; None counts as zero.
+    growth_by_lost : by how much a row that is lost is dearer than the mean of all.
 
     Returns
     -------
@@ -131,8 +131,8 @@ def estimate(
     -----
     Importance weighting under covariate shift; Shimodaira (2000). The variance has two parts: that of the bins' mean
     losses and shares, linearised and clustered by judged day (Liang & Zeger 1986), and that of the window's shares,
-    from how much the bins' mean losses, averaged with a day's shares, vary over the judged days. The importance is
-    taken as it is, without an error of its own: that all rows are lost is certain to cost it.
+    from how much the bins' mean losses, averaged with a day's shares, vary over the judged days. What lost rows cost is
+    taken as it is, without an error of its own: that rows are lost is certain.
     """
     import numpy as np
 
@@ -145,7 +145,7 @@ def estimate(
     rows = windows.sum(axis=1) + lost
     with np.errstate(divide="ignore", invalid="ignore"):
         shares, lost_share = windows / rows[:, None], lost / rows
-    change = (shares @ means + lost_share * (mean + max(importance or 0.0, 0.0))) - (of_bin @ means) / total
+    change = (shares @ means + lost_share * (mean + growth_by_lost)) - (of_bin @ means) / total
     change[np.abs(change) < NO_CHANGE * abs(mean)] = 0.0  # what summing leaves behind
     if len(counts) < MINIMUM_DAYS:
         unknown = np.full(change.shape, np.nan)
@@ -161,34 +161,6 @@ def estimate(
     of_day = np.var(counts @ means / counts.sum(axis=1), ddof=1)
     error = np.sqrt(of_judged + (1 - at_mean) ** 2 * of_day / np.maximum(days, 1))
     return Harm(change, error, _chance(change, error, clusters - 1))
-
-
-def of_jump(past: np.ndarray, day: np.ndarray, importance: float) -> float:
-    """Growth of the mean loss by a day that is unlike those before it, were the values that moved of no use.
-
-    Weighting judged losses anew says what a shift does while values mean what they meant. Where a column jumps from one
-    day to the next it may be its meaning that changed: minutes that became hours still lie in the reference's range.
-    Then each row that moved is worth no more than one whose value was shuffled.
-
-    Parameters
-    ----------
-    past : (days, bins) rows of days before, at least two; day : (bins,) rows of the day.
-    importance : growth of the mean loss when the column is shuffled.
-
-    Returns
-    -------
-    float
-        Importance × the share of rows that moved (total variation) beyond what each of the days before moved from the
-        others; at least zero.
-    """
-    import numpy as np
-
-    from lifecycle.distances import total_variation
-
-    total = past.sum(axis=0)
-    usual = [float(total_variation(total - one, one[None, :])[0]) for one in past]
-    moved = float(total_variation(total, day[None, :])[0]) - float(np.nanmean(usual))
-    return max(importance, 0.0) * max(moved, 0.0)
 
 
 def rank(size: float | None, importance: float | None, change: float | None) -> float:

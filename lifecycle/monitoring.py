@@ -6,14 +6,16 @@ in a module of its own; performance, which needs labels, is elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from lifecycle import distances, harm
 from lifecycle.day_report import ColumnReport, DayReport, Kind, PredictionSummary
+from lifecycle.jumps import Jump, find_jumps
 from lifecycle.losses import row_losses
+from lifecycle.lost import is_lost, stuck_days
 from lifecycle.monitoring_text import errors_of, warnings_of
 from lifecycle.reference import (
     CategoricalProfile,
@@ -21,10 +23,11 @@ from lifecycle.reference import (
     Profile,
     Reference,
     column_bins,
-    constant_days,
     count_by_day,
     numbers,
 )
+from lifecycle.rescoring import Rescoring
+from lifecycle.seasonal import SeasonalReference, seasonal_reference
 from lifecycle.significance import MINIMUM_DAYS, DayTests, day_tests, false_discovery_q
 
 if TYPE_CHECKING:
@@ -33,9 +36,6 @@ if TYPE_CHECKING:
 
     from lifecycle.features import Feature
     from lifecycle.pipeline import MonitorRule, Task
-    from lifecycle.seasonal import SeasonalReference
-
-HARDLY_ANY = 0.01  # share of the reference's rows
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class _Judged:
     ----------
     losses, excess : (rows,) loss of each, and by how much it exceeds what its own forecast announces.
     skill : gain over always forecasting the mean, at least zero.
+    rescoring : the same rows, to be scored again; None where the model is not at hand.
     """
 
     frame: pl.DataFrame
@@ -69,6 +70,7 @@ class _Judged:
     scores: np.ndarray
     when: _Days
     skill: float
+    rescoring: Rescoring | None
 
 
 @dataclass(frozen=True)
@@ -105,12 +107,12 @@ class _Column:
 
 @dataclass(frozen=True)
 class _Verdicts:
-    """(columns, windows) what is called; (columns,) the q-value of the whole window, and the harm of the worst jump."""
+    """(columns, windows) what is called; (columns,) the q-value of the whole window; the jumps of the last days."""
 
     drifted: np.ndarray
     harmful: np.ndarray
     q_values: np.ndarray
-    jumps: np.ndarray
+    jumps: Sequence[Jump]
 
 
 def monitor_day(
@@ -123,6 +125,7 @@ def monitor_day(
     judged: pl.DataFrame | None = None,
     seasonal: SeasonalReference | None = None,
     threshold: float | None = None,
+    score: Callable[[pl.DataFrame], np.ndarray] | None = None,
 ) -> DayReport:
     """Hold a day, and the trailing window that ends with it, against the champion's reference.
 
@@ -133,8 +136,11 @@ def monitor_day(
     importances : growth of the champion's loss when a feature is shuffled.
     judged : (rows,) forecasts of the champion on days it has not learnt from, with ``day``, ``score``, ``label`` and
         the features; without them harm is not known, and only drift of the predictions is an error.
-    seasonal : past days of the same weekday; a day like them is not called for its rhythm.
+    seasonal : past days of the same weekday; a day like them is not called for its rhythm, and one that is unlike
+        them at once may have jumped.
     threshold : score from which a row is acted on.
+    score : the champion: of rows like those judged, (rows,) its forecasts. Without it jumps are not looked for, and
+        values that tell nothing are taken to cost what shuffling the column costs.
 
     Returns
     -------
@@ -147,7 +153,7 @@ def monitor_day(
         If ``window`` or ``judged`` lacks ``day``, ``score`` or, for the latter, ``label``.
     """
     window = _dated(window, ("day", "score"), "window")
-    sample = _judged(judged, task)
+    sample = _judged(judged, task, score)
     if window.is_empty():
         return _nothing(reference, rule, sample, task, threshold)
     when = _days(window)
@@ -166,7 +172,8 @@ def monitor_day(
     if prediction is None:
         raise ValueError(f"column 'score' of the window has type {window['score'].dtype}; it must hold numbers")
     columns.insert(0, prediction)
-    verdicts = _judge(columns, when, rule, sample, seasonal)
+    jumps = _jumps(reference, columns[1:], window, when, rule, sample, seasonal)
+    verdicts = _judge(columns, when, rule, sample, seasonal, jumps)
     reports = [_report(column, place, verdicts, when, rule, seasonal) for place, column in enumerate(columns)]
     label = _label(reference, window, rule)
     inputs = sorted(reports[1:], key=lambda report: (-report.rank, -(report.psi or 0.0), report.name))
@@ -228,6 +235,7 @@ def _measure(
     importance: float | None,
 ) -> _Column | None:
     import numpy as np
+    import polars as pl
 
     bins = column_bins(profile, column)
     if bins is None:
@@ -237,19 +245,19 @@ def _measure(
     if isinstance(profile, NumericProfile):
         values = numbers(column)
         ordered = np.sort(values[np.isfinite(values)])
-        stuck = constant_days(values, when.places, when.days.size) & (kind == "feature") & _always_varied(profile)
+        stuck = stuck_days(profile, values, when.places, when.days.size) & (kind == "feature")
         distinct = int(np.count_nonzero(np.diff(ordered))) + 1 if ordered.size else 0
     else:
         values, ordered, new = np.empty(0), np.empty(0), _new_categories(profile, column, bins)
         stuck, distinct = np.zeros(when.days.size, dtype=bool), column.drop_nulls().n_unique()
     counts = count_by_day(bins, size, when.places, when.days.size)
     windows = np.vstack([counts.sum(axis=0), counts])
-    lost = _lost(profile, values, bins, stuck[when.places]) if kind == "feature" else np.zeros(bins.size, dtype=bool)
+    lost = is_lost(profile, values, bins, stuck[when.places]) if kind == "feature" else np.zeros(bins.size, dtype=bool)
     tests = day_tests(np.array(profile.day_counts), windows, when.lengths) if profile.day_counts else None
     smirnov = None
     if isinstance(profile, NumericProfile) and profile.sketch and ordered.size:
         smirnov = distances.kolmogorov_smirnov(profile.sketch, ordered, tests.effective_rows[0] if tests else None)
-    growth, excess = _harm(profile, kind, bins, lost, when, sample, importance)
+    growth, excess = _harm(profile, kind, bins, column.filter(pl.Series(lost)), lost, when, sample, importance)
     return _Column(
         profile=profile,
         kind=kind,
@@ -282,34 +290,6 @@ def _new_categories(profile: CategoricalProfile, column: pl.Series, bins: np.nda
     return tuple(counted.sort(["rows", "value"], descending=[True, False])["value"].to_list())
 
 
-def _always_varied(profile: NumericProfile) -> bool:
-    """Whether the reference is known to have had no day of one value; without values or with few days it is not."""
-    return len(profile.day_counts) >= MINIMUM_DAYS and profile.minimum is not None and profile.constant_days == 0
-
-
-def _lost(profile: Profile, values: np.ndarray, bins: np.ndarray, stuck: np.ndarray) -> np.ndarray:
-    """(rows,) whether the value can tell the model nothing.
-
-    In numeric columns: beyond the reference's range by more than that range is wide, which seasons do not do; missing
-    where the reference missed hardly any; the same all day. In categorical ones: hardly ever seen, or missing where
-    hardly any was.
-    """
-    import numpy as np
-
-    counts = np.array(profile.bin_counts)
-    # Of so few rows nobody can tell what they lose; they are taken to lose the mean, which all rows missing do not.
-    rare = counts <= min(harm.FEWEST_JUDGED - 1, HARDLY_ANY * counts.sum())
-    if isinstance(profile, CategoricalProfile):
-        return rare[bins] & (bins >= len(profile.categories))
-    lost = stuck | (rare[-1] & (bins == rare.size - 1))
-    # A range of no width, that of a constant, says nothing of how far values may reach.
-    if profile.minimum is not None and profile.maximum is not None and profile.maximum > profile.minimum:
-        width = profile.maximum - profile.minimum
-        with np.errstate(invalid="ignore"):
-            lost |= (values < profile.minimum - width) | (values > profile.maximum + width)
-    return lost
-
-
 def _outside(values: np.ndarray, feature: Feature | None) -> float | None:
     """Share of rows outside the declared range; None where none is declared."""
     import numpy as np
@@ -339,12 +319,18 @@ def _harm(
     profile: Profile,
     kind: Kind,
     bins: np.ndarray,
+    useless: pl.Series,
     lost: np.ndarray,
     when: _Days,
     sample: _Judged | None,
     importance: float | None,
 ) -> tuple[harm.Harm | None, harm.Harm | None]:
-    """Estimated change of the loss, and of its excess over what the forecasts announce."""
+    """Estimated change of the loss, and of its excess over what the forecasts announce.
+
+    Parameters
+    ----------
+    useless : the values of the rows that are ``lost``.
+    """
     import numpy as np
 
     source = "score" if kind == "prediction" else profile.name
@@ -357,17 +343,32 @@ def _harm(
     found = count_by_day(bins[~lost], size, when.places[~lost], days)
     gone = np.bincount(when.places[lost], minlength=days)
     windows, none = np.vstack([found.sum(axis=0), found]), np.append(gone.sum(), gone)
+    each = _growth_by_lost(profile.name, useless, sample, importance)
     estimates = [
         harm.estimate(
             harm.bin_losses(judged, size, losses, sample.when.places, sample.when.days.size),
             windows,
             none,
             when.lengths,
-            importance,
+            each,
         )
         for losses in (sample.losses, sample.excess)
     ]
     return estimates[0], estimates[1]
+
+
+def _growth_by_lost(name: str, useless: pl.Series, sample: _Judged, importance: float | None) -> float:
+    """Growth of a row's loss, on average, when its value is one of those that tell the model nothing."""
+    import numpy as np
+    import polars as pl
+
+    if useless.is_empty():
+        return 0.0
+    if sample.rescoring is None:
+        return max(importance or 0.0, 0.0)
+    asked = sample.rescoring.some()
+    drawn = np.random.default_rng(0).integers(0, len(useless), asked.size)
+    return max(sample.rescoring.growth(name, asked, useless[pl.Series(drawn)]) / asked.size, 0.0)
 
 
 # What is called
@@ -379,6 +380,7 @@ def _judge(
     rule: MonitorRule,
     sample: _Judged | None,
     seasonal: SeasonalReference | None,
+    jumps: Sequence[Jump] = (),
 ) -> _Verdicts:
     """Which columns drifted and which do harm, on the whole window and on each day, many tests being made at once."""
     import numpy as np
@@ -405,31 +407,40 @@ def _judge(
     harmful = drifted & grown & certain
     # One odd day must not make the window harmful: most days must be beyond the limit, each by itself.
     harmful[:, 0] &= 2 * grown[:, 1:].sum(axis=1) > when.days.size
-    jumps = np.zeros(drifted.shape)
-    for place, day in zip(*drifted[:, 1:].nonzero(), strict=True):
-        if day >= when.days.size - rule.of_days:
-            jumps[place, 1 + day] = _jump(columns[place], int(day), when.days[day].item(), rule, seasonal)
-    harmful |= jumps > limit
-    return _Verdicts(drifted, harmful, q_values[:, 0], jumps.max(axis=1))
+    jumped = {(jump.name, jump.day) for jump in jumps}
+    for place, column in enumerate(columns):
+        harmful[place, 1:] |= [(column.profile.name, day.item()) in jumped for day in when.days]
+    return _Verdicts(drifted, harmful, q_values[:, 0], jumps)
 
 
-def _jump(column: _Column, place: int, day: date, rule: MonitorRule, seasonal: SeasonalReference | None) -> float:
-    """Harm of a drifted day that is also unlike the days before it; zero where it is not, or cannot be told.
+def _jumps(
+    reference: Reference,
+    columns: Sequence[_Column],
+    window: pl.DataFrame,
+    when: _Days,
+    rule: MonitorRule,
+    sample: _Judged | None,
+    seasonal: SeasonalReference | None,
+) -> list[Jump]:
+    """The costly jumps of the days that the rule looks at; none where nobody can tell what they cost."""
+    if sample is None or sample.rescoring is None:
+        return []
+    days = [day.item() for day in when.days[-rule.of_days :]]
+    if seasonal is None or seasonal.like_days(days[-1]) < MINIMUM_DAYS:
+        seasonal = _judged_days(reference, sample, days[-1], seasonal)
+    profiles = [column.profile for column in columns]
+    limit = sample.skill * rule.harm_skill_share
+    return find_jumps(profiles, window, days, seasonal, sample.rescoring, limit, rule.false_discovery_rate)
 
-    The days before are those of the same weekday: what drifts slowly is like them. Before there are enough of them they
-    are those of the reference, which is then not old.
-    """
-    import numpy as np
 
-    if column.importance is None:
-        return 0.0
-    past = seasonal.past_of(column.profile.name, day) if seasonal else np.empty((0, 0), dtype=int)
-    if len(past) < MINIMUM_DAYS:
-        past = np.array(column.profile.day_counts)
-    tests = day_tests(past, column.counts[place][None, :], np.array([1])) if len(past) >= MINIMUM_DAYS else None
-    if tests is None or not tests.p_values[0] <= rule.false_discovery_rate:
-        return 0.0
-    return harm.of_jump(past, column.counts[place], column.importance)
+def _judged_days(
+    reference: Reference, sample: _Judged, last: date, seasonal: SeasonalReference | None
+) -> SeasonalReference:
+    """The judged days, whatever their weekday, to hold days against while there are few others before them."""
+    slices = dict.fromkeys(group[0] for group in seasonal.groups if group) if seasonal else {}
+    first = sample.when.days[0].item()
+    present = [name for name in slices if name in sample.frame.columns]
+    return seasonal_reference(reference, sample.frame, max((last - first).days, 1), period_days=1, slices=present)
 
 
 def _excuse_rhythm(
@@ -472,6 +483,8 @@ def _report(
         seasonal.compare(profile.name, when.days[-1].item(), column.counts[-1]) if seasonal else (None, None)
     )
     psi, change = _number(column.stability[0]), _number(column.harm.change[0]) if column.harm else None
+    own_jumps = [jump for jump in verdicts.jumps if jump.name == profile.name and column.kind == "feature"]
+    worst = max(own_jumps, key=lambda jump: jump.harm, default=None)
     excess = max((psi or 0.0) - column.usual[0], 0.0)
     return ColumnReport(
         name=profile.name,
@@ -505,7 +518,8 @@ def _report(
         harm=change,
         harm_standard_error=_number(column.harm.standard_error[0]) if column.harm else None,
         harm_p_value=_number(column.harm.p_values[0]) if column.harm else None,
-        jump_harm=_number(verdicts.jumps[place]),
+        jump_harm=worst.harm if worst else None,
+        jump_group=worst.group and "{} {}".format(*worst.group) if worst else None,
         harmful_days=sum(flags[-rule.of_days :]),
         harmful=bool(fired[0]) or harm.at_least(rule.harmful_days, rule.of_days, flags),
         rank=harm.rank(excess, column.importance, change),
@@ -621,7 +635,9 @@ def _days(frame: pl.DataFrame) -> _Days:
     return _Days(days.astype("datetime64[D]"), places)
 
 
-def _judged(frame: pl.DataFrame | None, task: Task) -> _Judged | None:
+def _judged(
+    frame: pl.DataFrame | None, task: Task, score: Callable[[pl.DataFrame], np.ndarray] | None
+) -> _Judged | None:
     """The judged rows that have a score and a label; None when there is none."""
     import polars as pl
 
@@ -635,7 +651,9 @@ def _judged(frame: pl.DataFrame | None, task: Task) -> _Judged | None:
     labels, scores = (frame[name].cast(pl.Float64).to_numpy() for name in ("label", "score"))
     losses = row_losses(labels, scores, task)
     gain = harm.skill(labels, scores, task) or 0.0
-    return _Judged(frame, losses, losses - harm.announced(scores, task), scores, _days(frame), max(gain, 0.0))
+    rescoring = None if score is None else Rescoring(frame, losses, task, score)
+    excess = losses - harm.announced(scores, task)
+    return _Judged(frame, losses, excess, scores, _days(frame), max(gain, 0.0), rescoring)
 
 
 def _nothing(

@@ -88,6 +88,7 @@ def _harm(column: ColumnReport, rule: MonitorRule) -> str:
 
 def _jump(column: ColumnReport) -> str:
     """What a day unlike those before it may cost."""
-    if not column.jump_harm:
+    if column.jump_harm is None:
         return ""
-    return f"; it jumped, which costs {column.jump_harm:.2g} if the values that moved are of no use"
+    where = f" where {column.jump_group}" if column.jump_group else ""
+    return f"; it jumped{where}, which costs {column.jump_harm:.2g} if the values that moved are of no use"

@@ -1,7 +1,7 @@
 """The outlook: what a champion's forecasts of a week are worth, as far as their labels are not known yet.
 
 What belongs here: which rows are estimated at the close of a day, and what the estimate means for the night. How
-performance is estimated and graded is in ``estimation.py``.
+performance is estimated is in ``estimation.py``, how estimates are graded in ``grading.py``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from lifecycle.calendar import WEEK_DAYS
-from lifecycle.estimation import Estimate, Grade, estimate, fall, fit, grade, recalibrate
+from lifecycle.estimation import Estimate, estimate, fall, fit, recalibrate
 from lifecycle.gate import MINIMUM_DAYS
+from lifecycle.grading import Grade, corrected, grade
 from lifecycle.performance import ranking_with_error
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def outlook(
     except ValueError as error:
         return Outlook(None, None, graded, reason=f"Nothing to estimate: {error}.")
     scores, labels, of_days = _arrays(week)
-    made = estimate(estimator, scores, of_days, threshold, labels=labels)
+    made = corrected(estimate(estimator, scores, of_days, threshold, labels=labels), past, name)
     past_error = ranking_with_error(judged, task)[1] or 0.0
     fallen = fall(made, reference.metrics, task, rule.ranking_drop, past_error)
     texts = () if fallen is None else (fallen[1],)

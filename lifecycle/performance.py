@@ -126,24 +126,24 @@ def realised(
         raise ValueError(f"forecasts lack the columns {absent}; they have {forecasts.columns}")
     recent = _trailing(forecasts, rule.performance_days)
     scored, labelled = pl.col("score").is_not_null(), pl.col("label").is_not_null()
-    judged = recent.filter(scored & labelled)
-    window = _Window(judged["label"].to_numpy(), judged["score"].to_numpy(), judged["day"].to_numpy(), task)
-    metrics = _metrics(window, reference, threshold, costs) if judged.height else {}
+    known = recent.filter(scored & labelled)
+    window = _Window(known["label"].to_numpy(), known["score"].to_numpy(), known["day"].to_numpy(), task)
+    metrics = _metrics(window, reference, threshold, costs) if known.height else {}
     reason = _reason(recent, window)
     errors, warnings = ([], []) if reason else _verdict(window, metrics, rule, reference, _promise(judged, task))
     return PerformanceReport(
         task=task,
         metrics=metrics,
-        slices=_slice_table(judged, slices, task),
+        slices=_slice_table(known, slices, task),
         first_day=recent["day"].min(),  # type: ignore[arg-type]
         last_day=recent["day"].max(),  # type: ignore[arg-type]
-        rows=judged.height,
+        rows=known.height,
         labels_without_forecast=recent.filter(~scored & labelled).height,
         forecasts_without_label=recent.filter(scored & ~labelled).height,
         errors=tuple(errors),
         warnings=tuple(warnings),
         reason=reason,
-        intervals=_intervals(window, metrics, threshold) if judged.height else {},
+        intervals=_intervals(window, metrics, threshold) if known.height else {},
     )
 
 
@@ -405,8 +405,9 @@ def _verdict(
 
 @dataclass(frozen=True)
 class _Promise:
-    """How uncertain what the champion was promoted with is: standard errors of its calibration and ranking."""
+    """What the champion was promoted with: its mean score minus mean label, and the errors of that and its ranking."""
 
+    gap: float = 0.0
     gap_error: float = 0.0
     ranking_error: float = 0.0
 
@@ -419,7 +420,7 @@ def _promise(judged: pl.DataFrame | None, task: Task) -> _Promise:
         return _Promise()
     gap = scores - labels
     gap_error = clustered_standard_error((gap - gap.mean()) / gap.size, days)
-    return _Promise(gap_error or 0.0, ranking(labels, scores, days, task)[1] or 0.0)
+    return _Promise(float(gap.mean()), gap_error or 0.0, ranking(labels, scores, days, task)[1] or 0.0)
 
 
 def ranking_with_error(judged: pl.DataFrame, task: Task) -> tuple[float | None, float | None]:
@@ -440,16 +441,20 @@ def _known_arrays(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def _calibration(
     metrics: dict[str, float | None], rule: MonitorRule, task: Task, promise: _Promise
 ) -> tuple[bool, str] | None:
+    """A gap beyond the limit; an error where it has also moved by that much from what the champion was promoted with.
+
+    What the gate knew of and let pass is no news; a retraining would be asked for again and again, and be no better.
+    """
     name = "calibration_gap" if task == "classification" else "bias"
     gap, error = metrics[name], metrics[f"{name}_standard_error"]
     if gap is None or abs(gap) <= rule.calibration_gap:
         return None
-    return _finding(
-        f"Forecasts are {'above' if gap > 0 else 'below'} what happened by {abs(gap):.3g} on average, "
-        f"more than {rule.calibration_gap:g}",
-        abs(gap),
-        _both(error, promise.gap_error),
-    )
+    text = f"Forecasts are {'above' if gap > 0 else 'below'} what happened by {abs(gap):.3g} on average"
+    text += f", more than {rule.calibration_gap:g}; {promise.gap:+.3g} at the champion's judging"
+    moved = abs(gap - promise.gap)
+    if moved <= rule.calibration_gap:
+        return False, f"{text}, so it has moved by less than that."
+    return _finding(text, moved, _both(error, promise.gap_error))
 
 
 def _ranking_fall(

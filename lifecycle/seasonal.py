@@ -6,18 +6,21 @@ follows; that is what the champion's own reference is for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
 from lifecycle.calendar import WEEK_DAYS
-from lifecycle.reference import Profile, Reference, column_bins, count_by_day
+from lifecycle.reference import Profile, Reference, column_bins
 from lifecycle.significance import day_tests
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
+
+Group = tuple[str, str] | None  # slice column and value; None: all rows
+FEWEST_ROWS = 30  # of a group on an ordinary day; what fewer rows do cannot be told from chance
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,15 @@ class SeasonalReference:
     Parameters
     ----------
     days : (days,) datetime64[D] of the past days, in order.
-    counts : for each column, (days, bins) rows.
+    counts : for each column, (groups, days, bins) rows.
+    groups : the first is None, all rows; the others are the larger values of the slice columns.
     period_days : days after which the rhythm repeats.
     periods : how many periods back a day is compared with.
     """
 
     days: np.ndarray
     counts: Mapping[str, np.ndarray]
+    groups: tuple[Group, ...]
     period_days: int
     periods: int
 
@@ -61,13 +66,32 @@ class SeasonalReference:
 
         if name not in self.counts:
             return np.empty((0, 0), dtype=int)
+        past = self.like(name, day)[0]
+        return np.asarray(past[past.sum(axis=1) > 0])
+
+    def like(self, name: str, day: date) -> np.ndarray:
+        """(groups, days, bins) rows of the like days before a day, oldest first, those without rows among them."""
+        import numpy as np
+
+        return np.asarray(self.counts[name][:, self._like(day)])
+
+    def like_days(self, day: date) -> int:
+        """How many past days a day is held against."""
+        return int(self._like(day).sum())
+
+    def _like(self, day: date) -> np.ndarray:
+        import numpy as np
+
         age = (np.datetime64(day) - self.days).astype(int)
-        like = (age > 0) & (age % self.period_days == 0) & (age <= self.period_days * self.periods)
-        return np.asarray(self.counts[name][like & (self.counts[name].sum(axis=1) > 0)])
+        return np.asarray((age > 0) & (age % self.period_days == 0) & (age <= self.period_days * self.periods))
 
 
 def seasonal_reference(
-    reference: Reference, past: pl.DataFrame, periods: int, period_days: int = WEEK_DAYS
+    reference: Reference,
+    past: pl.DataFrame,
+    periods: int,
+    period_days: int = WEEK_DAYS,
+    slices: Sequence[str] = (),
 ) -> SeasonalReference:
     """Counts past days over the bins of a champion's reference.
 
@@ -78,6 +102,7 @@ def seasonal_reference(
         of the same hours.
     periods : how many weeks back (periods of ``period_days``) a day is compared with.
     period_days : 7 for the same weekday, 1 for every day.
+    slices : columns of ``past`` whose larger values are also counted by themselves.
 
     Raises
     ------
@@ -99,9 +124,43 @@ def seasonal_reference(
     ]
     if "score" in past.columns:
         columns.append((reference.predictions, "score", past["score"].is_not_null().to_numpy()))
+    groups = _groups(past, days.size, slices)
     counts = {
-        profile.name: count_by_day(rows[counted], len(profile.bin_counts), places[counted], days.size)
+        profile.name: _count(rows, len(profile.bin_counts), places, days.size, counted, groups)
         for profile, source, counted in columns
         if source in past.columns and (rows := column_bins(profile, past[source])) is not None
     }
-    return SeasonalReference(days, counts, period_days, periods)
+    return SeasonalReference(days, counts, tuple(groups), period_days, periods)
+
+
+def _groups(past: pl.DataFrame, days: int, slices: Sequence[str]) -> dict[Group, np.ndarray | None]:
+    """The rows of every group that has enough of them on an ordinary day; None for all rows."""
+    import polars as pl
+
+    found: dict[Group, np.ndarray | None] = {None: None}
+    for name in slices:
+        values = past[name].cast(pl.String).alias("value")
+        sizes = values.drop_nulls().to_frame().group_by("value").len("rows").sort("value")
+        for value in sizes.filter(pl.col("rows") >= FEWEST_ROWS * days)["value"]:
+            found[name, value] = (values == value).fill_null(value=False).arg_true().to_numpy()
+    return found
+
+
+def _count(
+    bins: np.ndarray,
+    size: int,
+    places: np.ndarray,
+    days: int,
+    counted: np.ndarray,
+    groups: Mapping[Group, np.ndarray | None],
+) -> np.ndarray:
+    """(groups, days, bins) rows."""
+    import numpy as np
+
+    cells = np.where(counted, places * size + bins, days * size)  # the last cell takes what is not counted
+    return np.array(
+        [
+            np.bincount(cells if rows is None else cells[rows], minlength=days * size + 1)[:-1].reshape(days, size)
+            for rows in groups.values()
+        ]
+    )

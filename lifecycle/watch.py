@@ -93,8 +93,9 @@ class Watch:
             self.pipeline.inputs,
             champion.importances,
             champion.judged,
-            seasonal_reference(champion.reference, past, rule.seasonal_weeks),
+            seasonal_reference(champion.reference, past, rule.seasonal_weeks, slices=self.pipeline.slices),
             champion.threshold,
+            lambda asked: champion.score(asked, self.pipeline),
         ).errors
 
     def _realised(self, day: date, champion: Challenger, issued: pl.DataFrame) -> tuple[str, ...]:

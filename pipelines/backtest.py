@@ -139,18 +139,17 @@ def _policies(bench: Bench, plan: Plan) -> dict[str, Any]:
         "spans": [{"name": span.name, "first": str(span.first), "last": str(span.last)} for span in spans],
         "policies": compare(bench.pipeline, simulations, spans),
         "cumulative_gain": {"days": [str(day) for day in days], "lines": lines},
-        "estimates": _estimates(bench, world, simulations, plan),
+        "estimates": _estimates(bench, world, simulations),
     }
 
 
-def _estimates(bench: Bench, world: World, simulations: Sequence[Simulation], plan: Plan) -> list[dict[str, Any]]:
+def _estimates(bench: Bench, world: World, simulations: Sequence[Simulation]) -> list[dict[str, Any]]:
     """Estimates graded for the policy that never retrains, whose weeks are one model's, and for the pipeline's own."""
-    first_model = world.train(plan.first)
     graded = []
     for simulation in simulations:
         if simulation.policy.name in ("never", OWN):
             for days_ahead in (7, 1):
-                grade, table = graded_weeks(bench.pipeline, simulation, first_model, days_ahead)
+                grade, table = graded_weeks(world, simulation, days_ahead)
                 graded.append({"policy": simulation.policy.name, "days_ahead": days_ahead, **grade, "table": table})
                 bench.say(f"[{simulation.policy.name}] {days_ahead} days ahead: {grade['verdict']}")
     return graded

@@ -115,9 +115,12 @@ def test_the_gain_so_far_ends_at_the_gain(simulated: dict[str, Simulation], resu
 
 
 def test_estimates_are_graded_week_by_week(simulated: dict[str, Simulation]) -> None:
-    grade, table = graded_weeks(PIPELINE, simulated["never"], WORLD.train(FIRST_NIGHT), 1)
+    grade, table = graded_weeks(WORLD, simulated["never"], 1)
     assert grade["weeks"] == len(table) >= 4
     assert all(row["first_day"] >= (FIRST_NIGHT + timedelta(days=2)).isoformat() for row in table)
+    assert all(date.fromisoformat(row["last_day"]).weekday() == 6 for row in table)
+    errors = [[abs(row["error"]) for row in graded_weeks(WORLD, simulated["never"], ahead)[1]] for ahead in (1, 7)]
+    assert sum(errors[0]) < sum(errors[1])  # six days of labels known, or none
 
 
 def test_gains_need_a_policy_to_be_held_against(simulated: dict[str, Simulation]) -> None:
@@ -136,7 +139,7 @@ def test_the_same_simulation_gives_the_same_numbers(simulated: dict[str, Simulat
 
 
 @pytest.mark.parametrize(
-    ("name", "seen"), [("weekly", CHANGE), (OWN, CHANGE + timedelta(days=2)), (OWN, CHANGE + timedelta(days=12))]
+    ("name", "seen"), [("weekly", CHANGE), (OWN, CHANGE + timedelta(days=14)), (OWN, CHANGE + timedelta(days=17))]
 )
 def test_no_decision_sees_the_future(simulated: dict[str, Simulation], name: str, seen: date) -> None:
     other = simulate(world(_another_future(rows(), seen)), POLICIES[name], FIRST_NIGHT, seen + timedelta(days=4))

@@ -13,7 +13,9 @@ from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
 from lifecycle import estimation
-from lifecycle.estimation import Estimate, Estimator, estimate, estimate_weeks, fall, fit, grade, realised_weeks
+from lifecycle.estimation import Estimate, Estimator, estimate, fall, fit
+from lifecycle.grading import WEEKS_BELIEVED, Grade, corrected, grade
+from tests.lifecycle.estimated_weeks import estimate_weeks, realised_weeks
 
 FIRST = date(2013, 1, 7)  # a Monday
 ROWS = 60  # a day
@@ -64,7 +66,7 @@ def unchanged() -> tuple[list[Estimate], dict[date, dict[str, float | None]]]:
     return estimate_weeks(frame, learnt(), 0.3), realised_weeks(frame, "classification", 0.3)
 
 
-def graded(frame: pl.DataFrame, metric: str = "auc", estimator: Estimator | None = None) -> estimation.Grade:
+def graded(frame: pl.DataFrame, metric: str = "auc", estimator: Estimator | None = None) -> Grade:
     made = estimate_weeks(frame, estimator or learnt(), 0.3)
     return grade(made, realised_weeks(frame, "classification", 0.3), metric, within=0.04)
 
@@ -314,6 +316,23 @@ def test_windows_that_teach_nothing_are_refused_with_what_to_do() -> None:
         fit(scores, labels[1:], days, "classification")
     with pytest.raises(ValueError, match=r"lack the columns \['known_day'\]"):
         estimation.recalibrate(world(7, 1).drop("known_day"), FIRST, 14, learnt())
+
+
+def test_bands_that_were_too_narrow_are_widened_by_as_much() -> None:
+    def week(band: float, widened_by: float = 1.0) -> Estimate:
+        ends = {"auc": (0.7 - band, 0.7 + 2 * band)}
+        return Estimate({"auc": 0.7}, ends, 0.9, 100, FIRST, FIRST, FIRST, widened_by=widened_by)
+
+    assert corrected(week(0.02), [], "auc") == week(0.02)
+    assert corrected(week(0.02), [(week(0.02), None)] * 9, "auc") == week(0.02)
+    assert corrected(week(0.02), [(week(0.02), 0.705)] * 9, "auc") == week(0.02)  # wide enough is not made narrower
+    off = [(week(0.02), 0.7 - 0.04)] * WEEKS_BELIEVED  # twice the half width below
+    found = corrected(week(0.02), off, "auc")
+    assert found.widened_by == pytest.approx(((1 + (2 * 1.6449) ** 2) / 2) ** 0.5, rel=1e-3)
+    assert found.intervals["auc"] == pytest.approx((0.7 - 0.02 * found.widened_by, 0.7 + 0.04 * found.widened_by))
+    # Bands that were widened already are taken as they were computed: nothing is corrected twice.
+    widened = [(week(0.02 * found.widened_by, found.widened_by), 0.7 - 0.04)] * WEEKS_BELIEVED
+    assert corrected(week(0.02), widened, "auc").widened_by == pytest.approx(found.widened_by)
 
 
 def test_an_estimate_is_ready_for_json() -> None:

@@ -1,0 +1,289 @@
+"""Jumps: days on which a column is unlike it was on the days before, in all rows or in those of one group.
+
+What belongs here: finding them, and what they cost if the values that moved are of no use. Slow drift, and what it
+costs while values mean what they meant, is in ``monitoring.py`` and ``harm.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING
+
+from lifecycle.lost import is_lost, stuck_days
+from lifecycle.reference import NumericProfile, Profile, column_bins, numbers
+from lifecycle.seasonal import FEWEST_ROWS
+from lifecycle.significance import MINIMUM_DAYS, day_tests
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from lifecycle.rescoring import Rescoring
+    from lifecycle.seasonal import Group, SeasonalReference
+
+LEAST_MOVED = 0.15  # share of a day's rows, beyond what is usual; less is not worth the model's time
+
+
+@dataclass(frozen=True)
+class Jump:
+    """A day on which a column jumped.
+
+    Parameters
+    ----------
+    group : slice column and value of the rows that jumped; None: all rows.
+    harm : growth of the mean loss over all rows, if the values that moved are of no use.
+    """
+
+    name: str
+    day: date
+    group: Group
+    harm: float
+
+
+@dataclass(frozen=True)
+class _Move:
+    """How a day differs from those before it in one column and group.
+
+    Parameters
+    ----------
+    group : its place among the groups.
+    past : (days, bins) rows of the days before. day : (bins,) of the day.
+    lost : share of rows whose values are lost, beyond the most of any day before; zero: values moved among the bins.
+    """
+
+    name: str
+    group: int
+    past: np.ndarray
+    day: np.ndarray
+    lost: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Day:
+    """The rows of a day; of each group, (rows,) which are its members; of each column, which are lost."""
+
+    rows: pl.DataFrame
+    members: Sequence[np.ndarray]
+    lost: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def find_jumps(
+    profiles: Sequence[Profile],
+    window: pl.DataFrame,
+    days: Sequence[date],
+    past: SeasonalReference,
+    rescoring: Rescoring,
+    limit: float,
+    rate: float,
+) -> list[Jump]:
+    """The jumps of some days that cost more than a limit.
+
+    Weighting judged losses anew says what a shift does while values mean what they meant. Where a column jumps from one
+    week to the next it may be its meaning that changed: minutes that became hours still lie in the reference's range,
+    and the shifted schedule of one carrier hides among those of the others. And a column whose every day lies in a bin
+    or two, as the air pressure does, hides what is broken in how much its days differ. Hence the rows that moved are
+    scored again, with the labels they have and the values of the day.
+
+    Parameters
+    ----------
+    window : (rows,) with ``day``, the features and the columns of the groups of ``past``.
+    days : which are asked about; the earlier ones only about columns that jumped on the last, as a rule over days that
+        the last does not fulfil is not fulfilled.
+    limit : growth of the mean loss.
+    rate : chance of calling any column or group on a day that is like those before it, if their shares were all that
+        is looked at.
+
+    Notes
+    -----
+    Values that are lost (``lost.py``), or miss, jump when they are more than on any of the like days before, and cost
+    more than the limit. Values among the bins must pass three gates: the day's shares differ from those of the like
+    days before by more than these differ among themselves (``significance.day_tests``; Bonferroni over columns and
+    groups); more rows moved than usual; and scoring says that it costs more than the limit beyond what the dearest of
+    the days before costs when it is held against the others. The last is what tells a broken column from weather:
+    storms, too, are unlike the day before, and some of the days before were storms.
+    """
+    import polars as pl
+
+    found: list[Jump] = []
+    judged = _Judged(profiles, past.groups, rescoring)
+    asked, tests = list(profiles), 0
+    for day in sorted(days, reverse=True):
+        rows = window.filter(pl.col("day") == day)
+        these = _Day(rows, [_members(rows, group) for group in past.groups])
+        moves, looked_at = _moves(asked, these, day, past)
+        tests = tests or looked_at
+        everywhere: set[str] = set()
+        for move in moves:
+            # What jumped in all rows, which come first, need not be asked about by group.
+            if move.name in everywhere or not (move.lost or _unlike(move, rate / max(tests, 1))):
+                continue
+            harm = judged.harm(move, these, limit)
+            if harm > limit:
+                found.append(Jump(move.name, day, past.groups[move.group], harm))
+                everywhere |= {move.name} if move.group == 0 else set()
+        if day == max(days):
+            jumped = {jump.name for jump in found}
+            asked = [profile for profile in profiles if profile.name in jumped]
+    return found[::-1]
+
+
+def _moves(profiles: Sequence[Profile], these: _Day, day: date, past: SeasonalReference) -> tuple[list[_Move], int]:
+    """Columns and groups of which many rows moved, all rows before groups; and how many were looked at."""
+    import numpy as np
+
+    moves: list[_Move] = []
+    looked_at = 0
+    for profile in profiles:
+        bins = column_bins(profile, these.rows[profile.name]) if profile.name in these.rows.columns else None
+        if bins is None or profile.name not in past.counts:
+            continue
+        size, before = len(profile.bin_counts), past.like(profile.name, day)
+        now = np.array([np.bincount(bins[flags], minlength=size) for flags in these.members])
+        usable = ((before.sum(axis=2) > 0).sum(axis=1) >= MINIMUM_DAYS) & (now.sum(axis=1) >= FEWEST_ROWS)
+        looked_at += int(usable.sum())
+        these.lost[profile.name] = _lost(profile, these.rows[profile.name], bins)
+        gone = _gone(before, these.lost[profile.name], these.members)
+        moved = _moved(before, now)
+        for group in np.flatnonzero(usable):
+            own = before[group][before[group].sum(axis=1) > 0]
+            if gone[group] > LEAST_MOVED:
+                moves.append(_Move(profile.name, int(group), own, now[group], float(gone[group])))
+            elif moved[group] > LEAST_MOVED:
+                moves.append(_Move(profile.name, int(group), own, now[group]))
+    return sorted(moves, key=lambda move: move.group > 0), looked_at
+
+
+def _lost(profile: Profile, column: pl.Series, bins: np.ndarray) -> np.ndarray:
+    """(rows,) of one day: lost, or missing."""
+    import numpy as np
+
+    values, stuck = np.empty(0), np.zeros(bins.size, dtype=bool)
+    if isinstance(profile, NumericProfile):
+        values = numbers(column)
+        stuck |= stuck_days(profile, values, np.zeros(bins.size, dtype=int), 1)[0]
+    return is_lost(profile, values, bins, stuck) | (bins == len(profile.bin_counts) - 1)
+
+
+def _gone(before: np.ndarray, lost: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:
+    """(groups,) share of rows that are lost, beyond the largest share that missed on any day before.
+
+    Parameters
+    ----------
+    before : (groups, days, bins) rows, the last bin of which are those missing.
+    """
+    import numpy as np
+
+    now = np.array([lost[flags].mean() if flags.any() else 0.0 for flags in members])
+    rows = before.sum(axis=2)
+    shares = np.divide(before[:, :, -1], rows, out=np.zeros(rows.shape), where=rows > 0)
+    return np.asarray(now - shares.max(axis=1, initial=0.0))
+
+
+def _unlike(move: _Move, rate: float) -> bool:
+    """Whether a day's shares differ from those of the days before by more than these differ among themselves."""
+    import numpy as np
+
+    result = day_tests(move.past, move.day[None, :], np.array([1]))
+    return result is not None and bool(result.p_values[0] <= rate)
+
+
+def _members(rows: pl.DataFrame, group: Group) -> np.ndarray:
+    """(rows,) which belong to a group."""
+    import numpy as np
+    import polars as pl
+
+    if group is None:
+        return np.ones(rows.height, dtype=bool)
+    return (rows[group[0]].cast(pl.String) == group[1]).fill_null(value=False).to_numpy()
+
+
+def _moved(before: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """(groups,) total variation of a day from the days before, beyond what each of these has from the others.
+
+    Parameters
+    ----------
+    before : (groups, days, bins). now : (groups, bins).
+    """
+    import numpy as np
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = before.sum(axis=1)
+        others = total[:, None] - before
+        usual = np.abs(before / before.sum(axis=2, keepdims=True) - others / others.sum(axis=2, keepdims=True))
+        away = np.abs(now / now.sum(axis=1, keepdims=True) - total / total.sum(axis=1, keepdims=True))
+        of_days = usual.sum(axis=2)
+        mean = np.nansum(of_days, axis=1) / np.isfinite(of_days).sum(axis=1)
+        return np.asarray(away.sum(axis=1) - mean) / 2
+
+
+class _Judged:
+    """The judged rows, asked again with other values."""
+
+    def __init__(self, profiles: Sequence[Profile], groups: Sequence[Group], rescoring: Rescoring) -> None:
+        self._profiles: Mapping[str, Profile] = {profile.name: profile for profile in profiles}
+        self._rescoring = rescoring
+        self._groups = groups
+
+    def harm(self, move: _Move, these: _Day, limit: float) -> float:
+        """See ``Jump.harm``; the days before are only asked about where the day itself is beyond the limit."""
+        import polars as pl
+
+        frame, group = self._rescoring.frame, self._groups[move.group]
+        needed = {move.name} if group is None else {move.name, group[0]}
+        if not needed <= set(frame.columns):
+            return 0.0
+        flags = these.members[move.group]
+        if move.lost:
+            gone = these.rows[move.name].filter(pl.Series(flags & these.lost[move.name]))
+            return move.lost * self._cost_of_lost(move.name, group, gone)
+        own = these.rows[move.name].filter(pl.Series(flags))
+        total = move.past.sum(axis=0)
+        harm = self._cost(move.name, group, total, move.day, own)
+        if harm <= limit:
+            return harm
+        values = pl.concat([own, frame[move.name].cast(own.dtype)])
+        return harm - max(0.0, *(self._cost(move.name, group, total - one, one, values) for one in move.past))
+
+    def _cost_of_lost(self, name: str, group: Group, gone: pl.Series) -> float:
+        """Growth of the mean loss if all rows of a group had values like these."""
+        import numpy as np
+        import polars as pl
+
+        flags = _members(self._rescoring.frame, group)
+        asked = self._rescoring.some(flags)
+        if not asked.size:
+            return 0.0
+        drawn = np.random.default_rng(0).integers(0, len(gone), asked.size)
+        growth = self._rescoring.growth(name, asked, gone[pl.Series(drawn)])
+        return growth / asked.size * float(flags.mean())
+
+    def _cost(self, name: str, group: Group, past: np.ndarray, day: np.ndarray, values: pl.Series) -> float:
+        """Growth of the mean loss when as many judged rows change bins as between two distributions.
+
+        No more rows change than must: out of bins that lost, into bins that gained, by chance among those.
+
+        Parameters
+        ----------
+        past, day : (bins,) counts. values : from which those of a bin are drawn.
+        """
+        import numpy as np
+        import polars as pl
+
+        profile, random = self._profiles[name], np.random.default_rng(0)
+        flags = _members(self._rescoring.frame, group)
+        asked = self._rescoring.some(flags)
+        bins, drawn = column_bins(profile, self._rescoring.frame[name][asked]), column_bins(profile, values)
+        if bins is None or drawn is None or not asked.size:
+            return 0.0
+        before, after = past / past.sum(), day / day.sum()
+        gained = np.where(np.bincount(drawn, minlength=day.size) > 0, np.maximum(after - before, 0), 0)
+        if not gained.any():
+            return 0.0
+        leaves = np.divide(np.maximum(before - after, 0), before, out=np.zeros_like(before), where=before > 0)
+        moving = random.random(asked.size) < leaves[bins]
+        weights = (gained / np.maximum(np.bincount(drawn, minlength=day.size), 1))[drawn]
+        taken = random.choice(drawn.size, int(moving.sum()), p=weights / weights.sum())
+        growth = self._rescoring.growth(name, asked[moving], values[pl.Series(taken)])
+        return growth / asked.size * float(flags.mean())

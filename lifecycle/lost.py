@@ -1,0 +1,57 @@
+"""Lost values: those that can tell a model nothing, as its reference has hardly any like them.
+
+What belongs here: which values these are. What they cost is in ``harm.py`` and ``jumps.py``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lifecycle.harm import FEWEST_JUDGED
+from lifecycle.reference import CategoricalProfile, NumericProfile, Profile, constant_days
+from lifecycle.significance import MINIMUM_DAYS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+HARDLY_ANY = 0.01  # share of the reference's rows
+
+
+def stuck_days(profile: NumericProfile, values: np.ndarray, places: np.ndarray, days: int) -> np.ndarray:
+    """(days,) whether a column had one and the same value all day, where it is known never to have had.
+
+    Without values in the reference, or with few days, that is not known.
+    """
+    import numpy as np
+
+    if len(profile.day_counts) < MINIMUM_DAYS or profile.minimum is None or profile.constant_days:
+        return np.zeros(days, dtype=bool)
+    return constant_days(values, places, days)
+
+
+def is_lost(profile: Profile, values: np.ndarray, bins: np.ndarray, stuck: np.ndarray) -> np.ndarray:
+    """(rows,) whether the value can tell the model nothing.
+
+    In numeric columns: beyond the reference's range by more than that range is wide, which seasons do not do; missing
+    where the reference missed hardly any; the same all day. In categorical ones: hardly ever seen, or missing where
+    hardly any was.
+
+    Parameters
+    ----------
+    values : (rows,) of a numeric column; not looked at otherwise.
+    bins : (rows,) the bin of each. stuck : (rows,) whether it is of a day on which the column stood still.
+    """
+    import numpy as np
+
+    counts = np.array(profile.bin_counts)
+    # Of so few rows nobody can tell what they lose; they are taken to lose the mean, which all rows missing do not.
+    rare = counts <= min(FEWEST_JUDGED - 1, HARDLY_ANY * counts.sum())
+    if isinstance(profile, CategoricalProfile):
+        return np.asarray(rare[bins] & (bins >= len(profile.categories)))
+    lost = stuck | (rare[-1] & (bins == rare.size - 1))
+    # A range of no width, that of a constant, says nothing of how far values may reach.
+    if profile.minimum is not None and profile.maximum is not None and profile.maximum > profile.minimum:
+        width = profile.maximum - profile.minimum
+        with np.errstate(invalid="ignore"):
+            lost |= (values < profile.minimum - width) | (values > profile.maximum + width)
+    return lost

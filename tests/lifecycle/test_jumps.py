@@ -1,0 +1,149 @@
+"""Days that are unlike those before them, and what they cost if the values that moved are of no use."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lifecycle.features import Feature
+from lifecycle.jumps import Jump, find_jumps
+from lifecycle.losses import row_losses
+from lifecycle.reference import Reference, profile
+from lifecycle.rescoring import MOST_ROWS, Rescoring
+from lifecycle.seasonal import SeasonalReference, seasonal_reference
+
+MONDAY = date(2024, 1, 1)
+FEATURES = (Feature("hour", "float", ""), Feature("wind", "float", ""), Feature("airport", "string", ""))
+LIMIT = 0.005
+
+
+def rows(first: int, days: int, per_day: int = 400, windy: tuple[int, ...] = ()) -> pl.DataFrame:
+    """A timetable that is the same on every weekday of each carrier, and wind that is what it is."""
+    random = np.random.default_rng((7, first))
+    place = np.repeat(np.arange(days), per_day)
+    numbers = first + place
+    carrier = random.choice(["UA", "DL", "HA"], place.size, p=[0.83, 0.12, 0.05])
+    hour = np.where(carrier == "DL", random.integers(5, 12, place.size), random.integers(12, 22, place.size))
+    wind = random.gamma(4.0, 2.0, place.size) + random.normal(0, 2, days)[place]
+    wind = np.where(np.isin(numbers, windy), wind + 25, wind)
+    frame = pl.DataFrame(
+        {
+            "day": pl.Series([MONDAY + timedelta(days=int(n)) for n in numbers]),
+            "hour": hour.astype(float),
+            "wind": wind,
+            "airport": random.choice(["EWR", "JFK"], place.size),
+            "carrier": carrier,
+        }
+    )
+    chances = model(frame)
+    return frame.with_columns(score=chances, label=(random.random(place.size) < chances).astype(float))
+
+
+def model(asked: pl.DataFrame) -> np.ndarray:
+    late, blown = asked["hour"].fill_null(40.0).to_numpy(), asked["wind"].fill_null(0.0).to_numpy()
+    return 1 / (1 + np.exp(5 - 0.25 * late - 0.06 * blown))
+
+
+JUDGED = rows(0, 14)
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return profile(JUDGED, FEATURES, JUDGED["score"].to_numpy(), JUDGED["label"].to_numpy(), {})
+
+
+def rescoring() -> Rescoring:
+    losses = row_losses(JUDGED["label"].to_numpy(), JUDGED["score"].to_numpy(), "classification")
+    return Rescoring(JUDGED, losses, "classification", model)
+
+
+def past(reference: Reference, windy: tuple[int, ...] = ()) -> SeasonalReference:
+    return seasonal_reference(reference, rows(14, 42, windy=windy), 6, slices=("carrier", "airport"))
+
+
+def jumps(reference: Reference, window: pl.DataFrame, before: SeasonalReference) -> list[Jump]:
+    days = window["day"].unique().sort().to_list()
+    return find_jumps(reference.features, window, days, before, rescoring(), LIMIT, 0.05)
+
+
+def test_days_like_those_before_have_not_jumped(reference: Reference) -> None:
+    assert jumps(reference, rows(56, 7), past(reference)) == []
+
+
+def test_hours_that_come_as_minutes_of_a_day_are_found_though_they_are_in_range(reference: Reference) -> None:
+    window = rows(56, 2).with_columns(pl.col("hour") / 3 + 4)
+    found = jumps(reference, window, past(reference))
+    assert {(jump.name, jump.group) for jump in found} == {("hour", None)}  # groups are not named where all rows moved
+    assert [jump.day for jump in found] == [MONDAY + timedelta(days=56), MONDAY + timedelta(days=57)]
+    assert found[0].harm > LIMIT
+
+
+def test_the_shifted_timetable_of_one_carrier_is_found_among_those_of_the_others(reference: Reference) -> None:
+    shifted = pl.when(pl.col("carrier") == "DL").then(pl.col("hour") + 8).otherwise("hour")
+    window = rows(56, 1).with_columns(hour=shifted)
+    (found,) = (jump for jump in jumps(reference, window, past(reference)) if jump.group)
+    assert (found.name, found.group) == ("hour", ("carrier", "DL"))
+
+
+def test_a_carrier_with_few_rows_a_day_is_not_looked_at_by_itself(reference: Reference) -> None:
+    before = past(reference)
+    assert before.groups == (None, ("carrier", "DL"), ("carrier", "UA"), ("airport", "EWR"), ("airport", "JFK"))
+
+
+def test_a_storm_is_no_broken_column_where_the_days_before_had_one_too(reference: Reference) -> None:
+    storm = rows(56, 1, windy=(56,))
+    assert [jump.name for jump in jumps(reference, storm, past(reference))] == ["wind"]
+    assert jumps(reference, storm, past(reference, windy=(28, 42))) == []  # Mondays, too
+
+
+def test_what_the_model_does_not_use_may_jump_as_it_likes(reference: Reference) -> None:
+    window = rows(56, 1).with_columns(pl.lit("LGA").alias("airport"))
+    assert jumps(reference, window, past(reference)) == []
+
+
+def test_values_that_go_missing_or_leave_the_range_are_found_whatever_days_are_like(reference: Reference) -> None:
+    before = past(reference)
+    for broken in (pl.lit(None, pl.Float64), pl.col("hour") * 60, pl.lit(3.0)):
+        found = jumps(reference, rows(56, 1).with_columns(hour=broken), before)
+        assert [(jump.name, jump.group) for jump in found] == [("hour", None)]
+    some = pl.when(pl.int_range(pl.len()) % 3 > 0).then("hour")
+    assert [jump.name for jump in jumps(reference, rows(56, 1).with_columns(hour=some), before)] == ["hour"]
+    of_one = pl.when(pl.col("carrier") != "DL").then("hour")
+    (found_of_one,) = jumps(reference, rows(56, 1).with_columns(hour=of_one), before)
+    assert found_of_one.group == ("carrier", "DL")
+
+
+def test_values_that_often_miss_are_not_called_when_as_many_miss_as_on_a_day_before(reference: Reference) -> None:
+    def with_gaps(frame: pl.DataFrame) -> pl.DataFrame:
+        gap = (pl.col("day").dt.day() % 4 == 0) & (pl.int_range(pl.len()) % 2 == 0)
+        return frame.with_columns(hour=pl.when(~gap).then("hour"))
+
+    before = seasonal_reference(reference, with_gaps(rows(14, 42)), 6)
+    assert jumps(reference, with_gaps(rows(56, 7)), before) == []
+
+
+def test_a_column_that_the_judged_rows_or_the_window_lack_is_left_out(reference: Reference) -> None:
+    window = rows(56, 1).with_columns(pl.col("hour") + 8)
+    assert jumps(reference, window.drop("hour"), past(reference)) == []
+    without = Rescoring(JUDGED.drop("hour"), rescoring().losses, "classification", model)
+    assert find_jumps(reference.features, window, [window["day"][0]], past(reference), without, LIMIT, 0.05) == []
+
+
+def test_without_enough_like_days_nothing_is_called(reference: Reference) -> None:
+    window = rows(56, 1).with_columns(pl.col("hour") + 8)
+    short = seasonal_reference(reference, rows(28, 28), 4, slices=("carrier",))
+    assert jumps(reference, window, short) == []
+
+
+def test_rescoring_gives_the_growth_of_the_loss_by_other_values() -> None:
+    whole = rescoring()
+    places = whole.some()
+    assert (places.size, places[0], places[-1]) == (MOST_ROWS, 0, JUDGED.height - 1)
+    assert whole.growth("hour", places, JUDGED["hour"][pl.Series(places)]) == pytest.approx(0, abs=1e-9)
+    assert whole.growth("hour", places, pl.Series([None] * places.size, dtype=pl.Float64)) > 100
+    assert whole.growth("hour", np.empty(0, dtype=int), pl.Series([], dtype=pl.Float64)) == 0
+    few = JUDGED["carrier"].to_numpy() == "HA"
+    assert (few[whole.some(few)].all(), whole.some(few).size) == (True, few.sum())
