@@ -11,7 +11,7 @@ import dagster as dg
 from assets import stage
 from assets.batch_predictions import predictions_table
 from assets.examples import read_labels
-from lifecycle import scoring
+from assets.scored_again import score_again
 from lifecycle.calendar import WEEK_DAYS
 from lifecycle.pipeline import Pipeline
 from resources.evidently import write_report
@@ -182,7 +182,7 @@ def _compare(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> _
         registry.judged(version),
         _past(pipeline, reference, issued.filter(pl.col("day") < day), version),
         version.threshold,
-        lambda asked: scoring.score(registry.estimator(version), asked, version.features, pipeline),
+        score_again(pipeline, registry, version),
     )
     return _Compared(report, version, rows)
 

@@ -323,9 +323,7 @@ def wasserstein(reference: Sketch, ordered: np.ndarray) -> float:
     piece = np.cumsum(order < values.size)[last]
     share = (last + 1 - piece) / rows
     start, height, slope = starts[piece], heights[piece], slopes[piece]
-    left, right = (
-        (height + slope * (ends - start)) / reference.rows - share for ends in (grid[last], grid[last + 1])
-    )
+    left, right = ((height + slope * (ends - start)) / reference.rows - share for ends in (grid[last], grid[last + 1]))
     size = np.abs(left) + np.abs(right)
     # Where the two functions cross within a piece, the area is that of two triangles.
     crossing = np.divide(left**2 + right**2, 2 * size, out=np.zeros_like(size), where=size > 0)
