@@ -20,6 +20,7 @@ from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
+from dagster._core.storage.event_log.base import AssetRecord
 from dagster._core.storage.event_log.schema import AssetKeyTable
 from dagster._serdes import deserialize_value
 from sqlalchemy import create_engine, event
@@ -30,6 +31,10 @@ BUSY_SECONDS = 60
 _INSERT_EVENT = """
 INSERT INTO event_logs (run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition)
 VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_PLAN_CHECK = """
+INSERT INTO asset_check_executions (asset_key, check_name, partition, run_id, execution_status, evaluation_event,
+    evaluation_event_timestamp, evaluation_event_storage_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 _UPDATE_CHECK = """
 UPDATE asset_check_executions
 SET execution_status = ?, evaluation_event = ?, evaluation_event_timestamp = ?, evaluation_event_storage_id = ?,
@@ -76,6 +81,17 @@ class SqliteEventStorage(ConsolidatedSqliteEventLogStorage):
         with self._engine.connect() as connection, connection.begin():
             yield connection
 
+    @contextmanager
+    def _together(self) -> Iterator[Connection]:
+        """One transaction for all that is asked and stored within."""
+        with self._connect() as connection:
+            before = getattr(self._open, "connection", None)
+            self._open.connection = connection
+            try:
+                yield connection
+            finally:
+                self._open.connection = before
+
     @cached_property
     def _found(self) -> set[str]:
         """Tables and columns that are known to be there; only a migration brings more, and none goes."""
@@ -101,12 +117,12 @@ class SqliteEventStorage(ConsolidatedSqliteEventLogStorage):
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Stores events that come together (the partitions of a backfill, the plan of a run) in one transaction."""
-        with self._connect() as connection:
-            self._open.connection = connection
+        with self._together() as connection:
+            self._open.rows = {}
             try:
                 self._store(connection, events)
             finally:
-                self._open.connection = None
+                self._open.rows = None
 
     def _store(self, connection: Connection, events: Sequence[EventLogEntry]) -> None:
         stored = [(entry, self._insert(connection, entry)) for entry in events]
@@ -127,6 +143,15 @@ class SqliteEventStorage(ConsolidatedSqliteEventLogStorage):
         if values and not conn.execute(AssetKeyTable.update().where(AssetKeyTable.c.asset_key == key), values).rowcount:
             conn.execute(AssetKeyTable.insert(), {"asset_key": key, **values})
 
+    def _event_to_row(self, event: EventLogEntry) -> dict[str, Any]:
+        """The event's row, which is made once while the event is stored: that of a check is also in the check's."""
+        rows: dict[int, dict[str, Any]] | None = getattr(self._open, "rows", None)
+        if rows is None:
+            return super()._event_to_row(event)
+        if id(event) not in rows:
+            rows[id(event)] = super()._event_to_row(event)
+        return rows[id(event)]
+
     def _insert(self, connection: Connection, entry: EventLogEntry) -> int:
         row = self._event_to_row(entry)
         values = (row["run_id"], row["event"], row["dagster_event_type"], _stored(row["timestamp"]))
@@ -134,6 +159,15 @@ class SqliteEventStorage(ConsolidatedSqliteEventLogStorage):
             _INSERT_EVENT, (*values, row["step_key"], row["asset_key"], row["partition"])
         )
         return int(cursor.lastrowid)
+
+    def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
+        planned: Any = event.get_dagster_event().event_specific_data
+        days = planned.partitions_subset.get_partition_keys() if planned.partitions_subset else [None]
+        row, status = self._event_to_row(event), AssetCheckExecutionRecordStatus.PLANNED.value
+        name = (planned.asset_key.to_string(), planned.check_name)
+        said = (row["event"], _stored(row["timestamp"]), event_id)
+        with self._connect() as connection:
+            _sqlite(connection).executemany(_PLAN_CHECK, [(*name, day, event.run_id, status, *said) for day in days])
 
     def _update_asset_check_evaluation(self, event: EventLogEntry, event_id: int | None) -> None:
         data: Any = event.get_dagster_event().event_specific_data
@@ -166,20 +200,21 @@ class SqliteEventStorage(ConsolidatedSqliteEventLogStorage):
             rows = [read(_ASSET_DETAILS, (key.to_string(),)).fetchone() for key in asset_keys]
         return [deserialize_value(row[0], AssetDetails) if row and row[0] else None for row in rows]
 
+    def get_asset_records(self, asset_keys: Sequence[AssetKey] | None = None) -> Sequence[AssetRecord]:
+        with self._together():
+            return super().get_asset_records(asset_keys)
+
     def _get_event_records(
         self, event_records_filter: EventRecordsFilter, limit: int | None = None, ascending: bool = False
     ) -> Sequence[EventLogRecord]:
         asked = event_records_filter
         key, partitions = asked.asset_key, list(asked.asset_partitions or ())
         only = EventRecordsFilter(asked.event_type, asset_key=key, asset_partitions=partitions)
-        if key is None or len(partitions) != 1 or ascending or asked != only or self._was_wiped(key):
-            return super()._get_event_records(asked, limit, ascending)
-        with self._connect() as connection:
-            rows = (
-                _sqlite(connection)
-                .execute(_EVENTS_OF_PARTITION, (asked.event_type.value, key.to_string(), *partitions, limit or -1))
-                .fetchall()
-            )
+        with self._together() as connection:
+            if key is None or len(partitions) != 1 or ascending or asked != only or self._was_wiped(key):
+                return super()._get_event_records(asked, limit, ascending)
+            values = (asked.event_type.value, key.to_string(), *partitions, limit or -1)
+            rows = _sqlite(connection).execute(_EVENTS_OF_PARTITION, values).fetchall()
         return [EventLogRecord(number, deserialize_value(text, EventLogEntry)) for number, text in rows]
 
     def get_latest_tags_by_partition(
@@ -193,14 +228,14 @@ class SqliteEventStorage(ConsolidatedSqliteEventLogStorage):
     ) -> Mapping[str, Mapping[str, str]]:
         bounded = before_cursor is not None or after_cursor is not None
         known = len(tag_keys) == len(self.get_asset_tags_to_index(set(tag_keys)))
-        if not asset_partitions or bounded or not known or self._was_wiped(asset_key):
-            return super().get_latest_tags_by_partition(
-                asset_key, event_type, tag_keys, asset_partitions, before_cursor, after_cursor
-            )
-        query = _TAGS_BY_PARTITION.format(partitions=_marks(asset_partitions), keys=_marks(tag_keys))
-        values = (asset_key.to_string(), event_type.value, *asset_partitions, *tag_keys)
         found: dict[str, dict[str, str]] = {}
-        with self._connect() as connection:
+        with self._together() as connection:
+            if not asset_partitions or bounded or not known or self._was_wiped(asset_key):
+                return super().get_latest_tags_by_partition(
+                    asset_key, event_type, tag_keys, asset_partitions, before_cursor, after_cursor
+                )
+            query = _TAGS_BY_PARTITION.format(partitions=_marks(asset_partitions), keys=_marks(tag_keys))
+            values = (asset_key.to_string(), event_type.value, *asset_partitions, *tag_keys)
             for partition, tag, value in _sqlite(connection).execute(query, values):
                 found.setdefault(partition, {})[tag] = value
         return found
