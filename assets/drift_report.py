@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lifecycle.day_report import DayReport
-    from lifecycle.reference import Reference
-    from lifecycle.seasonal import SeasonalReference
 
 
 # A plot takes Evidently a tenth of a second, and nobody reads more of them; the asset's own table has all features.
@@ -154,48 +152,27 @@ def _days(rows: "pl.DataFrame") -> int:
 def _compare(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> _Compared:
     import polars as pl
 
-    from lifecycle.monitoring import monitor_day
+    from lifecycle.monitoring import Champion, lookback_days, monitor_night
 
-    rule = pipeline.monitor
-    first = day - timedelta(days=rule.drift_days - 1)
-    earliest = first - timedelta(days=WEEK_DAYS * rule.seasonal_weeks)
+    first = day - timedelta(days=pipeline.monitor.drift_days - 1)
+    earliest = day - timedelta(days=lookback_days(pipeline.monitor) - 1)
     issued = lake.read(predictions_table(pipeline), earliest, day).filter(pl.col("score").is_not_null())
     rows = issued.filter(pl.col("day") >= first)
     if not rows.height:
         return _Compared(None, None, rows)
     version = registry.version(pipeline.name, int(rows["model_version"][-1]))
-    # What an earlier version forecast says nothing of how this one's forecasts move; and the first few days of a
-    # version are a few days' weather, not a distribution.
-    rows = rows.filter(pl.col("model_version") == version.number)
-    if rows["day"].n_unique() < rule.least_days:
-        return _Compared(None, version, rows)
-    key = list(pipeline.spine.key)
-    labels = read_labels(pipeline, lake, first, day).select(*key, "label")
-    reference = registry.reference(version)
-    report = monitor_day(
-        reference,
-        rows.join(labels, on=key, how="left", maintain_order="left"),
-        rule,
-        pipeline.task,
-        pipeline.inputs,
-        version.importances,
+    champion = Champion(
+        registry.reference(version),
         registry.judged(version),
-        _past(pipeline, reference, issued.filter(pl.col("day") < day), version),
+        version.importances,
         version.threshold,
         score_again(pipeline, registry, version),
     )
-    return _Compared(report, version, rows)
-
-
-def _past(pipeline: Pipeline, reference: "Reference", issued: "pl.DataFrame", version: Version) -> "SeasonalReference":
-    """The days before, by their place in the week; what other versions forecast is not counted among the scores."""
-    import polars as pl
-
-    from lifecycle.seasonal import seasonal_reference
-
-    own = pl.when(pl.col("model_version") == version.number).then(pl.col("score"))
-    past = issued.with_columns(own.alias("score"))
-    return seasonal_reference(reference, past, pipeline.monitor.seasonal_weeks, slices=pipeline.slices)
+    key = list(pipeline.spine.key)
+    labels = read_labels(pipeline, lake, first, day).select(*key, "label")
+    labelled = issued.join(labels, on=key, how="left", maintain_order="left")
+    own = pl.col("model_version") == version.number
+    return _Compared(monitor_night(pipeline, champion, labelled, day, own), version, rows.filter(own))
 
 
 def _table(found: Mapping[date, _Compared]) -> "pl.DataFrame":

@@ -13,7 +13,7 @@ from assets.issued import read_issued
 from assets.performance_history import kept_columns, past_estimates, past_excess, performance_table, read_past
 from assets.performance_page import Night, outlook_text, page
 from lifecycle.calendar import WEEK_DAYS
-from lifecycle.pipeline import MonitorRule, Pipeline, Task
+from lifecycle.pipeline import Pipeline, Task
 from resources.lake import Lake
 from resources.registry import Registry
 
@@ -102,7 +102,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         table = pl.concat([_row(day, night) for day, night in nights.items()], how="diagonal_relaxed")
         lake.write(performance_table(pipeline), table, first, last)
         yield dg.MaterializeResult(asset_key=asset, metadata=page(pipeline, last, nights[last], lake))
-        yield from _checks(asset, nights[last], pipeline.monitor)
+        yield from _checks(asset, nights[last])
 
     return dg.Definitions(assets=[performance_report])
 
@@ -207,9 +207,8 @@ def _row(day: date, night: Night) -> "pl.DataFrame":
     return pl.DataFrame([values], schema={name: types.get(name, pl.Float64()) for name in values})
 
 
-def _checks(asset: dg.AssetKey, night: Night, rule: MonitorRule) -> Iterator[dg.AssetCheckResult]:
+def _checks(asset: dg.AssetKey, night: Night) -> Iterator[dg.AssetCheckResult]:
     report = night.report
-    days = (report.last_day - report.first_day).days + 1 if report.first_day and report.last_day else 0
     yield stage.passed(
         asset,
         PERFORMS,
@@ -217,8 +216,7 @@ def _checks(asset: dg.AssetKey, night: Night, rule: MonitorRule) -> Iterator[dg.
         " ".join([*report.errors, *report.warnings])
         or report.reason
         or f"{report.rows} forecasts with labels, no limit exceeded",
-        # A few days say little about a model; until there are enough, what they find is a warning.
-        warn=not report.errors or days < rule.least_days,
+        warn=not report.errors,
         metadata={name: stage.number(value) for name, value in report.metrics.items() if value is not None},
     )
     concept, ahead = night.concept, night.outlook

@@ -45,7 +45,7 @@ _SIZE = f"{NUMERIC} numeric and {CATEGORICAL} categorical features against a ref
 
 
 @dataclass(frozen=True)
-class Champion:
+class Past:
     """What monitoring compares with: the reference, the rows it was made of, and past days."""
 
     reference: Reference
@@ -55,10 +55,10 @@ class Champion:
 
 def measure(folder: Path) -> Iterator[Measurement]:
     """Times a day, a fortnight and a year against one reference, and Evidently on the fortnight."""
-    champion = make_champion()
+    past = make_past()
     day = make_rows(DAY_ROWS, 1, seed=1)
     fortnight = make_rows(DAY_ROWS * WINDOW_DAYS, WINDOW_DAYS, seed=2)
-    of_day, of_fortnight = (_times(lambda rows=rows: monitor(champion, rows)) for rows in (day, fortnight))  # type: ignore[misc]
+    of_day, of_fortnight = (_times(lambda rows=rows: monitor(past, rows)) for rows in (day, fortnight))  # type: ignore[misc]
     yield Measurement(
         "monitor_day_seconds",
         max(statistics.median(of_day), statistics.median(of_fortnight)),
@@ -68,14 +68,14 @@ def measure(folder: Path) -> Iterator[Measurement]:
         f"rows ({_spread(of_day)}), and of {WINDOW_DAYS} days, {fortnight.height:,} rows ({_spread(of_fortnight)}), "
         f"{RUNS} runs each after one; {_SIZE}, which are also the judged rows.",
     )
-    yield _beside_evidently(champion, fortnight, statistics.median(of_fortnight))
-    yield _year(champion)
+    yield _beside_evidently(past, fortnight, statistics.median(of_fortnight))
+    yield _year(past)
     yield _growth(folder)
 
 
-def _year(champion: Champion) -> Measurement:
+def _year(past: Past) -> Measurement:
     rows = make_rows(YEAR_ROWS, YEAR_DAYS, seed=3)
-    seconds = _times(lambda: monitor(champion, rows), runs=3)
+    seconds = _times(lambda: monitor(past, rows), runs=3)
     return Measurement(
         "monitor_year_seconds",
         statistics.median(seconds),
@@ -86,7 +86,7 @@ def _year(champion: Champion) -> Measurement:
     )
 
 
-def _beside_evidently(champion: Champion, window: pl.DataFrame, ours: float) -> Measurement:
+def _beside_evidently(past: Past, window: pl.DataFrame, ours: float) -> Measurement:
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
@@ -95,7 +95,7 @@ def _beside_evidently(champion: Champion, window: pl.DataFrame, ours: float) -> 
         numerical_columns=[feature.name for feature in FEATURES if feature.type != "string"],
         categorical_columns=[feature.name for feature in FEATURES if feature.type == "string"],
     )
-    frames = [rows.select(names).to_pandas() for rows in (window, champion.rows)]
+    frames = [rows.select(names).to_pandas() for rows in (window, past.rows)]
 
     def report() -> None:
         current, reference = (Dataset.from_pandas(frame, definition) for frame in frames)
@@ -128,38 +128,29 @@ def _growth(folder: Path) -> Measurement:
     )
 
 
-def monitor(champion: Champion, window: pl.DataFrame) -> DayReport:
+def monitor(judged: Past, window: pl.DataFrame) -> DayReport:
     """The report of a window, and its forms for machines."""
-    from lifecycle.monitoring import monitor_day
+    from lifecycle.monitoring import Champion, monitor_day
     from lifecycle.pipeline import MonitorRule
 
-    report = monitor_day(
-        champion.reference,
-        window,
-        MonitorRule(),
-        "classification",
-        features=FEATURES,
-        importances={feature.name: 0.01 for feature in FEATURES},
-        judged=champion.rows,
-        seasonal=champion.seasonal,
-        threshold=0.5,
-        score=forecast,
-    )
+    importances = {feature.name: 0.01 for feature in FEATURES}
+    champion = Champion(judged.reference, judged.rows, importances, 0.5, forecast)
+    report = monitor_day(champion, window, MonitorRule(), "classification", FEATURES, judged.seasonal)
     if report.prediction is None or len(report.features) != len(FEATURES) or report.table().height != len(FEATURES) + 2:
         raise RuntimeError("the report lacks columns: the time would say nothing")
     report.to_dict()
     return report
 
 
-def make_champion() -> Champion:
+def make_past() -> Past:
     """A reference with its rows, and six weeks before the window."""
     from lifecycle.reference import profile
     from lifecycle.seasonal import seasonal_reference
 
     rows = make_rows(REFERENCE_ROWS, REFERENCE_DAYS, seed=0)
     reference = profile(rows, FEATURES, rows["score"].to_numpy(), rows["label"].to_numpy(), {})
-    past = make_rows(42 * DAY_ROWS, 42, seed=4)
-    return Champion(reference, rows, seasonal_reference(reference, past, periods=6, slices=("word_0",)))
+    before = make_rows(42 * DAY_ROWS, 42, seed=4)
+    return Past(reference, rows, seasonal_reference(reference, before, periods=6, slices=("word_0",)))
 
 
 def make_rows(count: int, days: int, seed: int) -> pl.DataFrame:
@@ -194,9 +185,9 @@ def forecast(rows: pl.DataFrame) -> np.ndarray:
 
 def _nights() -> dict[str, object]:
     """Resident memory after some nights of monitoring in this process."""
-    champion, per_day, resident = make_champion(), 100, {}
+    judged, per_day, resident = make_past(), 100, {}
     for night in range(1, YEAR_DAYS + 1):
-        monitor(champion, make_rows(per_day * WINDOW_DAYS, WINDOW_DAYS, seed=1000 + night))
+        monitor(judged, make_rows(per_day * WINDOW_DAYS, WINDOW_DAYS, seed=1000 + night))
         if night in (30, YEAR_DAYS):
             gc.collect()
             resident[str(night)] = _resident_mib()

@@ -85,11 +85,12 @@ def watch_nights(world: World, champion: Challenger, last: date, keep: Sequence[
     return CleanRun(world, champion, pl.DataFrame(found, schema=schema), snapshots)
 
 
-def false_alarms(runs: Sequence[CleanRun], heard: Sequence[Monitor]) -> list[dict[str, Any]]:
+def false_alarms(worlds: Sequence[pl.DataFrame], heard: Sequence[Monitor]) -> list[dict[str, Any]]:
     """Share of nights with an error, by monitor, over worlds in which nothing changed.
 
     Parameters
     ----------
+    worlds : ``CleanRun.nights`` of each.
     heard : monitors of the pipeline's own policy, which are also counted together.
 
     Returns
@@ -105,21 +106,21 @@ def false_alarms(runs: Sequence[CleanRun], heard: Sequence[Monitor]) -> list[dic
     table = []
     for name, monitors in sets.items():
         flags = [
-            run.nights.select(pl.any_horizontal(pl.lit(False), *(pl.col(m).is_not_null() for m in monitors)))
+            nights.select(pl.any_horizontal(pl.lit(False), *(pl.col(m).is_not_null() for m in monitors)))
             .to_series()
             .to_numpy()
-            for run in runs
+            for nights in worlds
         ]
         shares = [float(flag.mean()) for flag in flags if flag.size]
         begun = sum(int((flag[1:] & ~flag[:-1]).sum() + flag[0]) for flag in flags if flag.size)
-        nights = sum(flag.size for flag in flags)
+        count = sum(flag.size for flag in flags)
         table.append(
             {
                 "monitor": name,
                 "share": sum(shares) / len(shares) if shares else None,
                 "interval": _t_interval(shares),
-                "episodes": 365 * begun / nights if nights else None,
-                "nights": nights,
+                "episodes": 365 * begun / count if count else None,
+                "nights": count,
                 "worlds": len(shares),
             }
         )

@@ -37,7 +37,8 @@ class PerformanceReport:
         calibration gap with its standard error.
     rows : forecasts with a label in the window.
     labels_without_forecast, forecasts_without_label : rows of the window that could not be judged.
-    errors, warnings : the verdict; a limit exceeded by less than ``STANDARD_ERRORS`` is a warning.
+    errors, warnings : the verdict; a limit exceeded by less than ``STANDARD_ERRORS``, or in a window of fewer days than
+        ``MonitorRule.least_days``, is a warning.
     reason : why there is no verdict; None when there is one.
     intervals : central 95 % interval of each metric whose sampling is known, clustered by day; a metric that is not
         defined, or that one day alone gives, has none.
@@ -131,12 +132,15 @@ def realised(
     metrics = _metrics(window, reference, threshold, costs) if known.height else {}
     reason = _reason(recent, window)
     errors, warnings = ([], []) if reason else _verdict(window, metrics, rule, reference, _promise(judged, task))
+    first_day, last_day = recent["day"].min(), recent["day"].max()
+    if errors and (last_day - first_day).days + 1 < rule.least_days:  # type: ignore[operator,union-attr]
+        errors, warnings = [], errors + warnings
     return PerformanceReport(
         task=task,
         metrics=metrics,
         slices=_slice_table(known, slices, task),
-        first_day=recent["day"].min(),  # type: ignore[arg-type]
-        last_day=recent["day"].max(),  # type: ignore[arg-type]
+        first_day=first_day,  # type: ignore[arg-type]
+        last_day=last_day,  # type: ignore[arg-type]
         rows=known.height,
         labels_without_forecast=recent.filter(~scored & labelled).height,
         forecasts_without_label=recent.filter(scored & ~labelled).height,

@@ -17,7 +17,6 @@ from lifecycle.challenger import DAY, KNOWN, LABEL, Challenger
 from lifecycle.concept import concept_drift, excess_by_day
 from lifecycle.outlook import last_week, outlook, realised_ranking
 from lifecycle.performance import realised
-from lifecycle.seasonal import seasonal_reference
 
 if TYPE_CHECKING:
     import polars as pl
@@ -65,9 +64,11 @@ class Watch:
 
     def lookback(self, monitors: Iterable[Monitor] = MONITORS) -> int:
         """Days of forecasts that these monitors look at."""
+        from lifecycle.monitoring import lookback_days
+
         rule = self.pipeline.monitor
         needed = {
-            "drift": rule.drift_days + WEEK_DAYS * rule.seasonal_weeks,
+            "drift": lookback_days(rule),
             "realised": rule.performance_days + 1,
             "concept": 1 + WEEK_DAYS + self.pipeline.label.longest_wait_days,
             "estimate": 1 + max(WEEK_DAYS + self.pipeline.label.longest_wait_days, self.pipeline.gate.window_days),
@@ -77,35 +78,25 @@ class Watch:
     def _drift(self, day: date, champion: Challenger, issued: pl.DataFrame) -> tuple[str, ...]:
         import polars as pl
 
-        from lifecycle.monitoring import monitor_day
+        from lifecycle.monitoring import Champion, monitor_night
 
-        rule, tomorrow = self.pipeline.monitor, day + timedelta(days=1)
-        own = pl.col("version") == champion.day
-        window = issued.filter(own, pl.col(DAY) > tomorrow - timedelta(days=rule.drift_days))
-        if window.is_empty() or window[DAY].n_unique() < rule.least_days:
-            return ()
-        past = issued.filter(pl.col(DAY) < tomorrow).with_columns(pl.when(own).then(pl.col("score")).alias("score"))
-        return monitor_day(
+        known = Champion(
             champion.reference,
-            window,
-            rule,
-            self.pipeline.task,
-            self.pipeline.inputs,
-            champion.importances,
             champion.judged,
-            seasonal_reference(champion.reference, past, rule.seasonal_weeks, slices=self.pipeline.slices),
+            champion.importances,
             champion.threshold,
             lambda asked: champion.score(asked, self.pipeline),
-        ).errors
+        )
+        own = pl.col("version") == champion.day
+        report = monitor_night(self.pipeline, known, issued, day + timedelta(days=1), own)
+        return report.errors if report else ()
 
     def _realised(self, day: date, champion: Challenger, issued: pl.DataFrame) -> tuple[str, ...]:
         import polars as pl
 
         rule = self.pipeline.monitor
         happened = issued.filter(pl.col(DAY) <= day, pl.col(DAY) > day - timedelta(days=rule.performance_days))
-        report = realised(happened, rule, champion.reference, self.pipeline.task, judged=champion.judged)
-        days = (report.last_day - report.first_day).days + 1 if report.first_day and report.last_day else 0
-        return report.errors if days >= rule.least_days else ()
+        return realised(happened, rule, champion.reference, self.pipeline.task, judged=champion.judged).errors
 
     def _concept(self, day: date, champion: Challenger, issued: pl.DataFrame) -> tuple[str, ...]:
         import polars as pl

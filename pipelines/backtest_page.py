@@ -86,10 +86,25 @@ def _claims(content: Mapping[str, Any]) -> list[list[str]]:
         if one["policy"] == OWN and one["days_ahead"] == 1 and "weeks" in one:
             text = "weeks whose AUC was estimated within 0.02, as their last forecasts were issued"
             claims.append((text, 0.8, one["share_within"], True))
-            claims.append(("weeks within the estimate's band", one["claimed"], one["covered"], True))
-    return [
+    rows = [
         [text, f"{'≥' if least else '≤'} {limit:.0%}", _percent(found, 1), _verdict(limit, found, least)]
         for text, limit, found, least in claims
+    ]
+    return rows + [
+        _coverage(one) for one in content.get("estimates", []) if one["days_ahead"] == 1 and one.get("covered_interval")
+    ]
+
+
+def _coverage(graded: Mapping[str, Any]) -> list[str]:
+    """Whether the band covers what it claims, as far as so few weeks can tell."""
+    low, high = graded["covered_interval"]
+    text = f"weeks within the estimate's band ({graded['policy']}), exact 95 % interval"
+    honest = low <= graded["claimed"] <= high
+    return [
+        text,
+        f"{graded['claimed']:.0%} within it",
+        f"{_percent(graded['covered'], 1)} ({low:.0%} to {high:.0%})",
+        "met" if honest else "missed",
     ]
 
 

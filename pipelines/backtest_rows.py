@@ -7,6 +7,7 @@ is done with them is in ``lifecycle/backtest.py``.
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ class Trainer:
         made = train_challenger(self.pipeline, self.rows, day)
         path = self._path(day)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(f".{os.getpid()}.partial")  # another process may train the same model
         partial.write_bytes(pickle.dumps(made))
         partial.replace(path)
         self.say(f"trained the model of {day} in {made.cpu_seconds:.0f} CPU s ({made.recipe.family})")

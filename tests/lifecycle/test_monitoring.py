@@ -11,7 +11,7 @@ import pytest
 
 from lifecycle.day_report import ColumnReport, DayReport
 from lifecycle.features import Feature
-from lifecycle.monitoring import monitor_day, slope
+from lifecycle.monitoring import Champion, monitor_day, slope
 from lifecycle.pipeline import MonitorRule
 from lifecycle.reference import Reference, profile
 from lifecycle.seasonal import seasonal_reference
@@ -63,9 +63,10 @@ def model(asked: pl.DataFrame) -> np.ndarray:
 
 
 def monitor(reference: Reference, window: pl.DataFrame, **changes: object) -> DayReport:
-    given = {"features": FEATURES, "importances": IMPORTANCES, "judged": JUDGED, "threshold": 0.5, "score": model}
-    given |= changes
-    return monitor_day(reference, window, RULE, "classification", **given)  # type: ignore[arg-type]
+    features, seasonal = changes.pop("features", FEATURES), changes.pop("seasonal", None)
+    given = {"judged": JUDGED, "importances": IMPORTANCES, "threshold": 0.5, "score": model, **changes}
+    champion = Champion(reference, **given)  # type: ignore[arg-type]
+    return monitor_day(champion, window, RULE, "classification", features, seasonal)  # type: ignore[arg-type]
 
 
 def column(report: DayReport, name: str) -> ColumnReport:
@@ -193,7 +194,7 @@ def test_a_column_of_another_type_is_named_and_the_others_are_compared(reference
 
 def test_without_judged_rows_moved_predictions_are_an_error_and_moved_features_a_warning(reference: Reference) -> None:
     window = rows(28, 14).with_columns(pl.col("heat") + 12, pl.col("score") ** 0.3)
-    report = monitor(reference, window, judged=None, importances=None)
+    report = monitor(reference, window, judged=None, importances={})
     assert [text.split(" drifted")[0] for text in report.errors] == ["Predictions"]
     assert "not known" in report.warnings[0]
     assert (report.harm_limit, report.predictions_judged) == (None, None)

@@ -18,7 +18,7 @@ from lifecycle.concept import concept_drift, excess_by_day
 from lifecycle.day_report import ColumnReport, DayReport
 from lifecycle.features import Feature
 from lifecycle.harm import at_least, bin_losses, estimate, rank, skill
-from lifecycle.monitoring import monitor_day, summarise
+from lifecycle.monitoring import Champion, monitor_day, summarise
 from lifecycle.performance import realised
 from lifecycle.pipeline import GateRule, MonitorRule, RetrainPolicy, Task
 from lifecycle.policy import Night, after_probe, causes, decide_night, needs_probe
@@ -75,8 +75,9 @@ def monitor(
     window: pl.DataFrame, reference: Reference = REFERENCE, task: Task = "classification", **changes: Any
 ) -> DayReport:
     """The report, after whose forms for machines were made: they must hold nothing that JSON cannot."""
-    given = {"features": FEATURES, "importances": IMPORTANCES, "judged": JUDGED, "threshold": 0.5, **changes}
-    report = monitor_day(reference, window, RULE, task, **given)
+    features, seasonal = changes.pop("features", FEATURES), changes.pop("seasonal", None)
+    champion = Champion(reference, **{"judged": JUDGED, "importances": IMPORTANCES, "threshold": 0.5, **changes})
+    report = monitor_day(champion, window, RULE, task, features, seasonal)
     json.dumps(report.to_dict(), allow_nan=False)
     assert report.table().height == len(report.columns)
     return report

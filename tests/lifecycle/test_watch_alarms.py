@@ -44,7 +44,7 @@ def test_shuffled_days_keep_their_rows_and_waits() -> None:
 
 
 def test_where_nothing_changes_errors_are_rare(clean: CleanRun) -> None:
-    table = {row["monitor"]: row for row in false_alarms([clean], ("realised", "concept"))}
+    table = {row["monitor"]: row for row in false_alarms([clean.nights], ("realised", "concept"))}
     assert clean.nights["day"].min() == FIRST_NIGHT + timedelta(days=PIPELINE.monitor.least_days)
     assert table["any"]["nights"] == clean.nights.height
     assert table["any"]["share"] <= 0.2
@@ -54,7 +54,7 @@ def test_where_nothing_changes_errors_are_rare(clean: CleanRun) -> None:
 
 def test_several_worlds_give_an_interval() -> None:
     nights = [_nights([None, "x", None, None]), _nights([None, None, None, None]), _nights(["x", "x", None, "x"])]
-    row = false_alarms([CleanRun(None, None, frame, {}) for frame in nights], ())[0]  # type: ignore[arg-type]
+    row = false_alarms(nights, ())[0]
     assert row["share"] == pytest.approx(1 / 3)
     assert row["interval"][0] < 1 / 3 < row["interval"][1]
     assert row["episodes"] == pytest.approx(3 * 365 / 12)

@@ -30,7 +30,7 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def out(module: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out")
-    size = ["--worlds", "2", "--fault-worlds", "1", "--fault-starts", "1"]
+    size = ["--worlds", "2", "--fault-worlds", "1", "--fault-starts", "1", "--processes", "1"]
     assert main([module, "--out", str(folder), "--policies", "never,weekly,own", *SPAN, *size]) == 0
     return folder
 
@@ -76,7 +76,8 @@ def test_a_run_that_was_stopped_goes_on_with_what_it_has_trained(
     out: Path, module: str, content: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = {path.name: path.stat().st_mtime_ns for path in (out / "models").iterdir()}
-    assert main([module, "--out", str(out), "--policies", "never,weekly", *SPAN, "--worlds", "0"]) == 0
+    side_by_side = ["--worlds", "0", "--processes", "2"]
+    assert main([module, "--out", str(out), "--policies", "weekly,never", *SPAN, *side_by_side]) == 0
 
     assert "trained the model" not in capsys.readouterr().out
     assert {path.name: path.stat().st_mtime_ns for path in (out / "models").iterdir()} == kept
