@@ -74,13 +74,18 @@ class Lake:
         """
         with ThreadPoolExecutor(1) as pool:
             before: tuple[Future[dict[str, int]], Item] | None = None
-            for frames, item in made:
-                # Opened here: this thread keeps its tables, and reads what it has written.
-                writing = {table: self._writing(table, frame, first, last) for table, frame in frames.items()}
-                now = pool.submit(lambda each: {table: write() for table, write in each.items()}, writing), item
-                if before:
+            try:
+                for frames, item in made:
+                    # Opened here: this thread keeps its tables, and reads what it has written.
+                    writing = {table: self._writing(table, frame, first, last) for table, frame in frames.items()}
+                    now = pool.submit(lambda each: {table: write() for table, write in each.items()}, writing), item
+                    if before:
+                        yield before[0].result(), before[1]
+                    before = now
+            except Exception:
+                if before:  # what was made before the error is written, and is told of
                     yield before[0].result(), before[1]
-                before = now
+                raise
             if before:
                 yield before[0].result(), before[1]
 
