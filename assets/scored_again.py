@@ -38,7 +38,10 @@ class Remembered:
     def __call__(self, rows: pl.DataFrame) -> np.ndarray:
         key = hashlib.blake2b(rows.hash_rows().to_numpy().tobytes(), digest_size=16).digest()
         found = self._answers.pop(key, None)
-        self._answers[key] = found = self.score(rows) if found is None else found
+        if found is None:
+            found = self.score(rows)
+            found.setflags(write=False)  # whoever asks next must find it as it is
+        self._answers[key] = found
         if len(self._answers) > MOST_ANSWERS:
             self._answers.popitem(last=False)
         return found
