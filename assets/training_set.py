@@ -1,7 +1,7 @@
 """The training set: examples with the features as they were known, and the versions they were read at."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from assets import stage
 from assets.examples import read_labels, read_spine
 from assets.feature_guard import require_live_features
 from assets.validated import validated_table
+from lifecycle.parallel import in_order
 from lifecycle.pipeline import Pipeline
 from lifecycle.spine import PREDICTION_TIME
 from resources.feature_store import FeatureStore
@@ -103,7 +104,11 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         )
         rows = feature_store.retrieve(pipeline, examples, versions)
         rows = rows.with_columns(pl.lit(json.dumps(versions)).alias("data_versions"), pl.lit(day).alias("day"))
-        version = lake.write(training_table(pipeline), rows, day, day)
+        work: list[Callable[[], Any]] = [
+            lambda: lake.write(training_table(pipeline), rows, day, day),
+            lambda: _no_leak(pipeline, asset, rows, day, lake, versions),
+        ]
+        version, proof = in_order(lambda part: part(), work)
         coverage = _coverage(pipeline, rows)
         yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(rows, coverage, version, versions))
         yield stage.passed(
@@ -114,7 +119,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         )
         yield _coverage_check(asset, coverage)
         # A blocking check that fails ends the step: what else was seen is said before it is.
-        blocking = [_no_leak(pipeline, asset, rows, day, lake, versions), _enough(pipeline, asset, rows)]
+        blocking = [proof, _enough(pipeline, asset, rows)]
         yield from sorted(blocking, key=lambda result: not result.passed)
 
     return dg.Definitions(assets=[training_set])

@@ -9,15 +9,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lifecycle.parallel import every_core
+
 if TYPE_CHECKING:
     import numpy as np
     import optuna
     import pandas as pd
+    from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline as Estimator
 
     from lifecycle.pipeline import Task
 
 Params = dict[str, Any]
+
+# Newton's method forms the squared number of columns, so rare categories share one.
+MAX_CATEGORIES = 32
 
 # What skops must be told to trust when a model of ours is stored or loaded.
 TRUSTED_TYPES = (
@@ -35,14 +41,33 @@ class Family:
     ----------
     defaults : sensible parameters, always the family's first trial.
     suggest : draws parameters from the family's search space.
-    build : (params, numeric, categorical, task, seed) -> an unfitted scikit-learn pipeline that takes a frame
-        with these columns, numbers as floats and texts as objects; other columns are ignored.
+    columns : (numeric, categorical) -> the unfitted transformation of a frame with these columns, numbers as floats
+        and texts as objects; other columns are ignored. See ``lifecycle.columns`` for how it is fitted.
+    model : (params, task, seed) -> the unfitted model of what the transformation makes.
     """
 
     name: str
     defaults: Mapping[str, Any]
     suggest: Callable[[optuna.Trial], Params]
-    build: Callable[[Params, Sequence[str], Sequence[str], Task, int], Estimator]
+    columns: Callable[[Sequence[str], Sequence[str]], ColumnTransformer]
+    model: Callable[[Params, Task, int], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Rows as the models of a family learn from them, for any number of fits.
+
+    Parameters
+    ----------
+    columns : the fitted transformation of frames.
+    matrix, labels : (rows, features) what it made of the rows, and (rows,) what happened.
+    """
+
+    family: Family
+    columns: ColumnTransformer
+    matrix: np.ndarray
+    labels: np.ndarray
+    task: Task
 
 
 def family(name: str) -> Family:
@@ -68,11 +93,29 @@ def fit(
     task: Task,
     seed: int,
 ) -> Estimator:
-    """A fitted pipeline of the family ``name``.
+    """A fitted pipeline of the family ``name``; see ``material``, which raises the same errors.
+
+    It takes frames with the same columns as ``inputs``; its steps are "columns" and "model".
+    """
+    from sklearn.pipeline import Pipeline
+
+    learnt = material(name, inputs, labels, numeric, categorical, task)
+    with every_core():
+        return Pipeline([("columns", learnt.columns), ("model", fit_model(learnt, params, seed))])
+
+
+def material(
+    name: str,
+    inputs: pd.DataFrame,
+    labels: np.ndarray,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    task: Task,
+) -> Material:
+    """The rows of a frame as models of the family ``name`` learn from them.
 
     Columns without a single value in ``inputs`` take no part (scikit-learn's histogram binning fails on them),
-    also when they come alive later: the model has learnt nothing about them. The fitted pipeline takes frames
-    with the same columns as ``inputs``.
+    also when they come alive later: the model has learnt nothing about them.
 
     Raises
     ------
@@ -80,6 +123,8 @@ def fit(
         If no column holds a value, or the labels of a classification are of one class.
     """
     import numpy as np
+
+    from lifecycle.columns import fit_transform
 
     if task == "classification" and np.unique(labels).size != 2:
         raise ValueError(
@@ -89,12 +134,25 @@ def fit(
     numeric, categorical = ([column for column in names if column in alive] for names in (numeric, categorical))
     if not numeric and not categorical:
         raise ValueError(f"none of the columns {list(inputs.columns)} holds a value in {len(inputs)} rows")
-    estimator = family(name).build(params, numeric, categorical, task, seed)
-    return estimator.fit(inputs, np.asarray(labels, dtype=int if task == "classification" else float))
+    chosen = family(name)
+    columns = chosen.columns(numeric, categorical)
+    matrix = fit_transform(columns, inputs, numeric, categorical, MAX_CATEGORIES - 1)
+    kind = int if task == "classification" else float
+    return Material(chosen, columns, matrix, np.asarray(labels, dtype=kind), task)
 
 
-def predict(estimator: Any, inputs: pd.DataFrame, task: Task) -> np.ndarray:
-    """(rows,) the probability of class 1 in classification, the forecast value in regression."""
+def fit_model(learnt: Material, params: Params, seed: int) -> Any:
+    """A fitted model that takes what ``learnt.columns`` makes of frames."""
+    return learnt.family.model(params, learnt.task, seed).fit(learnt.matrix, learnt.labels)
+
+
+def predict(estimator: Any, inputs: pd.DataFrame | np.ndarray, task: Task) -> np.ndarray:
+    """(rows,) the probability of class 1 in classification, the forecast value in regression.
+
+    Parameters
+    ----------
+    inputs : a frame for a pipeline, what its columns were made into for a model of ``fit_model``.
+    """
     return estimator.predict_proba(inputs)[:, 1] if task == "classification" else estimator.predict(inputs)
 
 
@@ -109,51 +167,50 @@ def _suggest_hist_gradient_boosting(trial: optuna.Trial) -> Params:
     }
 
 
-def _build_hist_gradient_boosting(
-    params: Params, numeric: Sequence[str], categorical: Sequence[str], task: Task, seed: int
-) -> Estimator:
+def _columns_of_trees(numeric: Sequence[str], categorical: Sequence[str]) -> ColumnTransformer:
     from sklearn.compose import ColumnTransformer
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OrdinalEncoder
 
     # Plain codes: trees that know of categories are converted to ONNX without an error and wrongly. A missing
     # category has a code of its own, apart from one never seen.
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
-    columns = ColumnTransformer(
+    return ColumnTransformer(
         [("numbers", "passthrough", list(numeric)), ("categories", codes, list(categorical))], remainder="drop"
     )
+
+
+def _hist_gradient_boosting(params: Params, task: Task, seed: int) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
     kind = HistGradientBoostingClassifier if task == "classification" else HistGradientBoostingRegressor
     # Early stopping would part the rows at random, not in time, and make the work depend on luck.
-    model = kind(**params, early_stopping=False, random_state=seed)
-    return Pipeline([("columns", columns), ("model", model)])
+    return kind(**params, early_stopping=False, random_state=seed)
 
 
 def _suggest_linear(trial: optuna.Trial) -> Params:
     return {"penalty_strength": trial.suggest_float("penalty_strength", 0.1, 1e4, log=True)}
 
 
-def _build_linear(
-    params: Params, numeric: Sequence[str], categorical: Sequence[str], task: Task, seed: int
-) -> Estimator:
+def _columns_of_lines(numeric: Sequence[str], categorical: Sequence[str]) -> ColumnTransformer:
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     numbers = Pipeline([("impute", SimpleImputer(strategy="median", add_indicator=True)), ("scale", StandardScaler())])
-    # Newton's method forms the squared number of columns, so rare categories share one.
-    categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=32, sparse_output=False)
-    columns = ColumnTransformer(
+    categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES, sparse_output=False)
+    return ColumnTransformer(
         [("numbers", numbers, list(numeric)), ("categories", categories, list(categorical))], remainder="drop"
     )
+
+
+def _linear(params: Params, task: Task, seed: int) -> Any:
+    from sklearn.linear_model import LogisticRegression, Ridge
+
     strength = params["penalty_strength"]
     if task == "classification":
-        model = LogisticRegression(C=1 / strength, solver="newton-cholesky", max_iter=50, random_state=seed)
-    else:
-        model = Ridge(alpha=strength, solver="cholesky", random_state=seed)
-    return Pipeline([("columns", columns), ("model", model)])
+        return LogisticRegression(C=1 / strength, solver="newton-cholesky", max_iter=50, random_state=seed)
+    return Ridge(alpha=strength, solver="cholesky", random_state=seed)
 
 
 FAMILIES: dict[str, Family] = {
@@ -169,8 +226,9 @@ FAMILIES: dict[str, Family] = {
                 "l2_regularization": 1.0,
             },
             _suggest_hist_gradient_boosting,
-            _build_hist_gradient_boosting,
+            _columns_of_trees,
+            _hist_gradient_boosting,
         ),
-        Family("linear", {"penalty_strength": 10.0}, _suggest_linear, _build_linear),
+        Family("linear", {"penalty_strength": 10.0}, _suggest_linear, _columns_of_lines, _linear),
     )
 }

@@ -1,7 +1,8 @@
 """Fits that do not wait for each other, on all cores.
 
-What belongs here: running them. They are threads: the numerical libraries work outside of Python's lock, and each fit
-is held to one thread of its own (``OMP_NUM_THREADS``), so that results do not depend on how many cores there are.
+What belongs here: running them. They are threads: the numerical libraries work outside of Python's lock, and are held
+to one thread for each fit (``OMP_NUM_THREADS``). A long one may have more, see ``every_core``. Results do not depend on
+how many cores there are.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -37,3 +39,22 @@ def in_order(function: Callable[[Item], Result], items: Sequence[Item]) -> Itera
         finally:
             for one in pending:
                 one.cancel()
+
+
+@contextmanager
+def every_core() -> Iterator[None]:
+    """Lets OpenMP share out the work of this block over all cores, those that other fits leave idle too.
+
+    For long fits that give the same result on any number of threads, as those of histogram gradient boosting do: each
+    histogram is one thread's. Short ones take longer by it when several are under way.
+
+    Without ``OMP_WAIT_POLICY=PASSIVE``, when OpenMP's threads spin while they wait, nothing is changed: more of them
+    than cores would keep each other from work.
+    """
+    from threadpoolctl import threadpool_limits
+
+    if os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
+        yield
+        return
+    with threadpool_limits(os.cpu_count(), user_api="openmp"):
+        yield

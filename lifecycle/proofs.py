@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.business_day import business_day
 from lifecycle.derived import derive, inputs
 from lifecycle.features import LatestView, View
+from lifecycle.parallel import in_order
 from lifecycle.pipeline import Pipeline
 from lifecycle.spine import PREDICTION_TIME
 from lifecycle.windows import TICK, feature_rows
@@ -128,13 +129,11 @@ def recompute(pipeline: Pipeline, asked: pl.DataFrame, facts: Facts) -> Recomput
     requests, announced = _requests(pipeline, asked, facts)
     found = {lookup.key for lookup in pipeline.lookups}
     first = [view for view in pipeline.views if not found & set(view.keys)]
-    stored = {view.name: _as_of(pipeline, view, requests, facts) for view in first}
+    stored = _all_as_of(pipeline, first, requests, facts)
     looked_up = requests.with_columns(
         stored[lookup.view][lookup.feature].alias(lookup.key) for lookup in pipeline.lookups
     )
-    stored |= {
-        view.name: _as_of(pipeline, view, looked_up, facts) for view in pipeline.views if view.name not in stored
-    }
+    stored |= _all_as_of(pipeline, [view for view in pipeline.views if view.name not in stored], looked_up, facts)
     inputs_of_model = {feature.name: feature for feature in pipeline.stored_features}
     values = [
         column.cast(pl.String() if inputs_of_model[column.name].type == "string" else pl.Float64())
@@ -174,11 +173,19 @@ def _requests(pipeline: Pipeline, asked: pl.DataFrame, facts: Facts) -> tuple[pl
     return requests, requests[_ROW].is_in(known[_ROW].implode())
 
 
+def _all_as_of(
+    pipeline: Pipeline, views: Sequence[View], requests: pl.DataFrame, facts: Facts
+) -> dict[str, pl.DataFrame]:
+    """The features of some views by name; each waits for its own files."""
+    found = in_order(lambda view: _as_of(pipeline, view, requests, facts), views)
+    return {view.name: features for view, features in zip(views, found, strict=True)}
+
+
 def _as_of(pipeline: Pipeline, view: View, requests: pl.DataFrame, facts: Facts) -> pl.DataFrame:
     """A view's features of every request, each computed in its own world."""
     import polars as pl
 
-    own = replace(view, keys=(_ROW, *view.keys))  # no fact of one request's world is seen by another
+    own = replace(view, keys=(_ROW,))  # a world holds one entity, and none of its facts is seen by another request
     last: Any = requests[PREDICTION_TIME].max()
     made = feature_rows(own, _worlds(pipeline, view, requests, facts), _BEGINNING, last)
     latest = (

@@ -99,8 +99,8 @@ def sample_by_hash(keys: np.ndarray, max_rows: int, seed: int) -> np.ndarray:
     if keys.size <= max_rows:
         return np.ones(keys.size, dtype=bool)
     # SipHash keyed with the seed; it takes text only, and pandas ignores the key for numbers.
-    texts = keys.astype(str).astype(object)
-    hashes = pd.util.hash_array(texts, hash_key=f"{seed % 10**16:016d}")
+    texts = keys if pd.api.types.infer_dtype(keys, skipna=False) == "string" else keys.astype(str)
+    hashes = pd.util.hash_array(texts.astype(object), hash_key=f"{seed % 10**16:016d}", categorize=False)
     cutoff = np.partition(hashes, max_rows)[max_rows]
     kept = hashes < cutoff
     if not kept.any():

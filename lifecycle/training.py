@@ -6,8 +6,9 @@ calibration, value, evaluation, baselines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lifecycle import models
@@ -111,17 +112,18 @@ def train(
     on_sample = [fold.within(tried) for fold in folds]
     tuning = tune(frame[tried], label, on_sample, plan, task, columns.numeric, columns.categorical, progress)
 
-    say(f"validating {tuning.family} on {plan.folds} blocks of {plan.fold_days} days")
+    say(
+        f"fitting {tuning.family} on {len(frame):,} rows and validating it on {plan.folds} blocks of "
+        f"{plan.fold_days} days"
+    )
     recipe = _Recipe(tuning.family, tuning.params, columns, task, plan.seed)
-    validated = list(in_order(lambda fold: _validate(frame, fold, recipe, groups), folds))
+    estimator, validated = _fit_and_validate(frame, folds, recipe, groups)
     calibration = _calibration(validated) if task == "classification" else None
     scores = _past_calibrated(validated, task)
     labels = np.concatenate([block.labels for block in validated])
     judged = np.concatenate([np.flatnonzero(fold.validation) for fold in folds])
     threshold = _threshold(validated, calibration, costs)
 
-    say(f"fitting {tuning.family} on {len(frame):,} rows")
-    estimator = recipe.fit(frame)
     return TrainedModel(
         estimator=SigmoidCalibrated(estimator, *calibration) if calibration else estimator,
         family=tuning.family,
@@ -192,6 +194,16 @@ class _Block:
     raw: np.ndarray
     labels: np.ndarray
     baselines: dict[str, np.ndarray]
+
+
+def _fit_and_validate(
+    frame: pd.DataFrame, folds: Sequence[Fold], recipe: _Recipe, groups: Sequence[str]
+) -> tuple[Any, list[_Block]]:
+    """The model of all rows, and what the blocks say of models like it: fits that do not wait for each other."""
+    validate = (partial(_validate, frame, fold, recipe, groups) for fold in folds)
+    work: list[Callable[[], Any]] = [partial(recipe.fit, frame), *validate]  # the longest first
+    estimator, *validated = in_order(lambda part: part(), work)
+    return estimator, validated
 
 
 def _validate(frame: pd.DataFrame, fold: Fold, recipe: _Recipe, groups: Sequence[str]) -> _Block:

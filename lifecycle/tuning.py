@@ -16,6 +16,7 @@ from lifecycle.losses import row_losses
 from lifecycle.parallel import in_order
 
 if TYPE_CHECKING:
+    import numpy as np
     import optuna
     import pandas as pd
 
@@ -85,21 +86,18 @@ def tune(
     families = [models.family(name) for name in plan.families]
     _check(frame, folds, plan)
     started = time.perf_counter()
-    inputs, labels = frame[[*numeric, *categorical]], frame[label].to_numpy(dtype=float)
+    parts = [_Part(frame, label, fold, task, numeric, categorical) for fold in folds]
 
     def objective(trial: optuna.Trial) -> float:
         name = trial.suggest_categorical("family", list(plan.families))
         params = models.family(name).suggest(trial)
         trial.set_user_attr("params", params)
 
-        def loss_of(fold: Fold) -> float:
-            learnt = inputs[fold.train], labels[fold.train]
-            fitted = models.fit(name, params, *learnt, numeric, categorical, task, plan.seed)
-            scores = models.predict(fitted, inputs[fold.validation], task)
-            return float(row_losses(labels[fold.validation], scores, task).mean())
+        def loss_of(part: _Part) -> float:
+            return part.loss(name, params, plan.seed)
 
         losses: list[float] = []
-        for step, loss in enumerate(in_order(loss_of, folds)):
+        for step, loss in enumerate(in_order(loss_of, parts)):
             losses.append(loss)
             trial.set_user_attr("fold_losses", losses)
             trial.report(sum(losses) / len(losses), step)
@@ -124,6 +122,39 @@ def tune(
         trials=[_trial_row(trial) for trial in study.trials if trial.state.is_finished()],
         seconds=time.perf_counter() - started,
     )
+
+
+class _Part:
+    """A fold as the trials need it: what a family makes of its rows is made once for all trials."""
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        label: str,
+        fold: Fold,
+        task: Task,
+        numeric: Sequence[str],
+        categorical: Sequence[str],
+    ) -> None:
+        names = [*numeric, *categorical]
+        self._past, self._block = frame.loc[fold.train, names], frame.loc[fold.validation, names]
+        labels = frame[label].to_numpy(dtype=float)
+        self._learnt, self._happened = labels[fold.train], labels[fold.validation]
+        self._task: Task = task
+        self._numeric, self._categorical = numeric, categorical
+        self._made: dict[str, tuple[models.Material, np.ndarray]] = {}
+
+    def loss(self, family: str, params: models.Params, seed: int) -> float:
+        """Mean loss on the block of a model that has learnt from the days before it."""
+        learnt, block = self._of(family)
+        scores = models.predict(models.fit_model(learnt, params, seed), block, self._task)
+        return float(row_losses(self._happened, scores, self._task).mean())
+
+    def _of(self, family: str) -> tuple[models.Material, np.ndarray]:
+        if family not in self._made:
+            learnt = models.material(family, self._past, self._learnt, self._numeric, self._categorical, self._task)
+            self._made[family] = learnt, learnt.columns.transform(self._block)
+        return self._made[family]
 
 
 def _study(plan: TrainingPlan) -> optuna.Study:

@@ -67,10 +67,15 @@ def replay(pipeline: Pipeline, settings: Settings, policy: str, span: Span) -> l
     driver = Driver(pipeline, settings)
     journal: list[Ran] = []
     started = time.perf_counter()
+
+    def write() -> None:
+        (settings.root / JOURNAL).write_text(_journal(policy, span, journal, time.perf_counter() - started))
+
+    write()  # a replay that is killed in its first run is known for one, and can be begun again
     for ran in _runs(driver, policy, span):
         journal.append(ran)
         _progress(span, policy, ran, started)
-        (settings.root / JOURNAL).write_text(_journal(policy, span, journal, time.perf_counter() - started))
+        write()
     return journal
 
 

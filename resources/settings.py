@@ -17,8 +17,10 @@ QUIET_ENVIRONMENT = {
     "ORT_DISABLE_TELEMETRY": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    # OpenMP threads of several runs spin against each other: a fit of 2 s then takes 18 s.
+    # OpenMP threads of several runs spin against each other: a fit of 2 s then takes 18 s. So there is one, but where
+    # long work asks for more (``lifecycle.parallel.every_core``); those sleep while they wait.
     "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
     # Events that come together, such as those of a backfill's partitions, are stored together.
     "DAGSTER_EVENT_BATCH_SIZE": "500",
     # MLflow runs git for a tag that Dagster's code version already gives.

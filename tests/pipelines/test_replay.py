@@ -87,3 +87,14 @@ def test_a_replay_never_clears_what_it_has_not_made(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="holds the state of a pipeline"):
         _clear(tmp_path)
     assert (tmp_path / "lake").exists()
+
+
+def test_a_replay_that_broke_off_before_its_first_run_was_over_can_be_begun_again(tmp_path: Path) -> None:
+    def broken(_landing: Path, day: date) -> None:
+        raise OSError(f"no space left for {day}")
+
+    with pytest.raises(OSError, match="no space left"):
+        replay(variant(feed=broken), Settings(home=tmp_path), "never", SPAN)
+    (tmp_path / "lake").mkdir(exist_ok=True)
+    _clear(tmp_path)
+    assert not (tmp_path / "lake").exists()
