@@ -11,7 +11,7 @@ import dagster as dg
 from assets import stage
 from assets.batch_predictions import predictions_table
 from assets.examples import read_labels
-from lifecycle import scoring
+from assets.scored_again import score_again
 from lifecycle.calendar import WEEK_DAYS
 from lifecycle.pipeline import Pipeline
 from resources.evidently import write_report
@@ -166,7 +166,7 @@ def _compare(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> _
         registry.judged(version),
         version.importances,
         version.threshold,
-        lambda asked: scoring.score(registry.estimator(version), asked, version.features, pipeline),
+        score_again(pipeline, registry, version),
     )
     key = list(pipeline.spine.key)
     labels = read_labels(pipeline, lake, first, day).select(*key, "label")

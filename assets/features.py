@@ -1,6 +1,7 @@
 """Features: rows of every view with the moment they were known, made only from the days their windows need."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
@@ -42,9 +43,12 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         require_live_features(pipeline, registry)
         days = stage.asked_days(context)
         facts = _Facts(pipeline, lake, days)
-        for view in pipeline.views:
-            if stage.key(pipeline, "features", view.name) in context.selected_asset_keys:
-                yield _materialize(pipeline, view, days, facts, lake)
+        views = [
+            view for view in pipeline.views if stage.key(pipeline, "features", view.name) in context.selected_asset_keys
+        ]
+        made = (_made(pipeline, view, days, facts) for view in views)
+        for versions, built in lake.write_each(made, *stage.contiguous(days)):
+            yield _materialized(pipeline, built, versions)
 
     return dg.Definitions(assets=[features])
 
@@ -101,7 +105,17 @@ class _Facts:
         return self._read[view.table]
 
 
-def _materialize(pipeline: Pipeline, view: View, days: list[date], facts: _Facts, lake: Lake) -> dg.MaterializeResult:
+@dataclass(frozen=True)
+class _Built:
+    """The rows of a view and what they look like."""
+
+    view: View
+    rows: "pl.DataFrame"
+    statistics: "pl.DataFrame"
+
+
+def _made(pipeline: Pipeline, view: View, days: list[date], facts: _Facts) -> "tuple[dict[str, pl.DataFrame], _Built]":
+    """The table of a view."""
     import polars as pl
 
     from lifecycle.business_day import business_day
@@ -112,18 +126,21 @@ def _materialize(pipeline: Pipeline, view: View, days: list[date], facts: _Facts
     # Many rows share few moments, and what a day is at each takes the time zone's rules to say.
     of_moment = rows.select(pl.col("created").unique()).with_columns(business_day("created", calendar).alias("day"))
     rows = rows.join(of_moment, on="created", how="left", maintain_order="left")
-    version = lake.write(view_table(pipeline, view), rows, first, last)
+    return {view_table(pipeline, view): rows}, _Built(view, rows, _statistics(view, rows))
+
+
+def _materialized(pipeline: Pipeline, built: _Built, versions: Mapping[str, int]) -> dg.MaterializeResult:
+    view, rows = built.view, built.rows
     asset = stage.key(pipeline, "features", view.name)
-    statistics = _statistics(view, rows)
     return dg.MaterializeResult(
         asset_key=asset,
         metadata={
             "dagster/row_count": rows.height,
             "entities": rows.select(view.keys).n_unique(),
-            "delta_version": version,
-            "features": stage.markdown_table(statistics, 40),
+            "delta_version": versions[view_table(pipeline, view)],
+            "features": stage.markdown_table(built.statistics, 40),
         },
-        check_results=[_in_range(asset, view, statistics, rows.height)],
+        check_results=[_in_range(asset, view, built.statistics, rows.height)],
     )
 
 

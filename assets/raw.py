@@ -1,7 +1,9 @@
 """Raw: the rows of landed files as they came, as text, with their origin."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -12,7 +14,7 @@ from resources.lake import Lake
 from resources.landing import NOTHING_LANDED, Landing, read_landed
 
 if TYPE_CHECKING:
-    pass
+    import polars as pl
 
 VOLUME_DAYS = 28
 SMALLEST_SHARE = 0.5
@@ -49,9 +51,12 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         # Before anything is read: what lands meanwhile is then taken in by the next night.
         landed = landing.fingerprints(pipeline)
         fingerprints = {day: landed.get(day, NOTHING_LANDED) for day in days}
-        for table in pipeline.tables:
-            if stage.key(pipeline, "raw", table.name) in context.selected_asset_keys:
-                yield _ingest(pipeline, table, days, lake, landing, context.run.run_id)
+        tables = [
+            table for table in pipeline.tables if stage.key(pipeline, "raw", table.name) in context.selected_asset_keys
+        ]
+        made = (_read(pipeline, table, days, landing, context.run.run_id) for table in tables)
+        for versions, taken in lake.write_each(made, *stage.contiguous(days)):
+            yield _ingested(pipeline, taken, versions, lake, landing)
         for day, fingerprint in fingerprints.items():
             landing.remember(pipeline, day, fingerprint)
             if fingerprint == NOTHING_LANDED:
@@ -75,9 +80,19 @@ def _spec(pipeline: Pipeline, table: Table) -> dg.AssetSpec:
     )
 
 
-def _ingest(
-    pipeline: Pipeline, table: Table, days: list[date], lake: Lake, landing: Landing, run_id: str
-) -> dg.MaterializeResult:
+@dataclass(frozen=True)
+class _Taken:
+    """The files of a table and the rows they hold."""
+
+    table: Table
+    files: dict[date, list[Path]]
+    rows: "pl.DataFrame"
+
+
+def _read(
+    pipeline: Pipeline, table: Table, days: list[date], landing: Landing, run_id: str
+) -> "tuple[dict[str, pl.DataFrame], _Taken]":
+    """The landed rows of a table, as they are to be written."""
     import polars as pl
 
     landed = landing.files(pipeline.name, table.name, set(days))
@@ -85,17 +100,20 @@ def _ingest(
     rows = pl.concat(
         [read_landed(table, files[day]).with_columns(pl.lit(day).alias("day")) for day in days]
     ).with_columns(pl.lit(run_id).alias("_run"))
-    first, last = stage.contiguous(days)
-    name = raw_table(pipeline, table)
-    version = lake.write(name, rows, first, last)
-    asset = stage.key(pipeline, "raw", table.name)
+    return {raw_table(pipeline, table): rows}, _Taken(table, files, rows)
+
+
+def _ingested(
+    pipeline: Pipeline, taken: _Taken, versions: Mapping[str, int], lake: Lake, landing: Landing
+) -> dg.MaterializeResult:
+    table, files, rows = taken.table, taken.files, taken.rows
     counts = dict(rows.group_by("day").len().iter_rows())
     return dg.MaterializeResult(
-        asset_key=asset,
+        asset_key=stage.key(pipeline, "raw", table.name),
         metadata={
             "dagster/row_count": rows.height,
             "files": ", ".join(path.name for paths in files.values() for path in paths)[:500] or "none",
-            "delta_version": version,
+            "delta_version": versions[raw_table(pipeline, table)],
             "first_rows": stage.markdown_table(rows.select(*table.contract.names, "_file", "_line"), 5),
         },
         check_results=[_landed(pipeline, table, files, counts, lake, landing)] if table.cadence == "daily" else [],

@@ -35,7 +35,6 @@ class Validation:
     rows_in: int
     sorted: validation.Sorted
     verdict: Verdict
-    version: int
     blocked: tuple[str, ...]
 
 
@@ -52,12 +51,16 @@ def build(pipeline: Pipeline) -> dg.Definitions:
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         days = stage.asked_days(context)
         checks: list[dg.AssetCheckResult] = []
-        for table in pipeline.tables:
-            asset = stage.key(pipeline, "validated", table.name)
-            if asset not in context.selected_asset_keys:
-                continue
-            found = _validate(pipeline, table, days, lake)
-            yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(found))
+        tables = [
+            table
+            for table in pipeline.tables
+            if stage.key(pipeline, "validated", table.name) in context.selected_asset_keys
+        ]
+        made = (_validate(pipeline, table, days, lake) for table in tables)
+        for versions, found in lake.write_each(made, *stage.contiguous(days)):
+            name = found.table.name
+            metadata = _metadata(found, versions[validated_table(pipeline, name)])
+            yield dg.MaterializeResult(asset_key=stage.key(pipeline, "validated", name), metadata=metadata)
             checks += _checks(pipeline, found, days)
         # A blocking check that fails ends the step: everything is written and said before it is.
         yield from sorted(checks, key=lambda result: not result.passed)
@@ -99,7 +102,10 @@ def _check_specs(pipeline: Pipeline, table: Table) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def _validate(pipeline: Pipeline, table: Table, days: list[date], lake: Lake) -> Validation:
+def _validate(
+    pipeline: Pipeline, table: Table, days: list[date], lake: Lake
+) -> "tuple[dict[str, pl.DataFrame], Validation]":
+    """A table's rows in quarantine and its valid ones, as they are to be written, and what became of them."""
     import polars as pl
 
     first, last = stage.contiguous(days)
@@ -108,9 +114,12 @@ def _validate(pipeline: Pipeline, table: Table, days: list[date], lake: Lake) ->
     typed = validation.mark_duplicates(typed, _earlier(pipeline, table, typed, first, lake), table.contract)
     verdict = validate(table, typed.filter(~pl.col("_duplicate")))
     found = validation.sort_rows(typed, verdict.failures, table.contract)
-    lake.write(quarantine_table(pipeline, table.name), found.quarantined, first, last)
-    version = lake.write(validated_table(pipeline, table.name), found.valid, first, last)
-    return Validation(table, raw.height, found, verdict, version, tuple(_blocking(table, found, verdict)))
+    # The quarantine first: what is not valid is somewhere from the moment on that it is not among the valid.
+    heaps = {
+        quarantine_table(pipeline, table.name): found.quarantined,
+        validated_table(pipeline, table.name): found.valid,
+    }
+    return heaps, Validation(table, raw.height, found, verdict, tuple(_blocking(table, found, verdict)))
 
 
 def _earlier(pipeline: Pipeline, table: Table, typed: "pl.DataFrame", first: date, lake: Lake) -> "pl.DataFrame":
@@ -174,7 +183,7 @@ def _checks(pipeline: Pipeline, found: Validation, days: list[date]) -> list[dg.
     ]
 
 
-def _metadata(found: Validation) -> dict[str, Any]:
+def _metadata(found: Validation, version: int) -> dict[str, Any]:
     import polars as pl
 
     outcomes = pl.DataFrame(
@@ -186,6 +195,6 @@ def _metadata(found: Validation) -> dict[str, Any]:
         "dagster/row_count": found.sorted.valid.height,
         "duplicates": found.sorted.duplicates.height,
         "quarantined": found.sorted.quarantined.height,
-        "delta_version": found.version,
+        "delta_version": version,
         "suite": stage.markdown_table(outcomes, 60),
     }

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from datetime import date, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from feature_repo.delta import commit_stamp
@@ -51,7 +52,7 @@ class _Kept:
 
 
 _kept = _Kept()
-_schemas: dict[str, pl.Schema] = {}
+_empty: dict[str, pl.DataFrame] = {}  # a table's columns, by its schema as it is stored
 
 
 def recent_rows(
@@ -81,28 +82,31 @@ def recent_rows(
     root = table.table_uri.removeprefix("file://")
     if "://" in root or table.protocol().min_reader_version > 1:
         return None
-    files = _files(table, column, first, last)
-    if files.height > MOST_FILES or files["size_bytes"].sum() > LARGEST_SPAN or files["num_records"].has_nulls():
+    listing = _listed(table)
+    places = listing.places(column, first, last)
+    records = [listing.records[place] for place in places]
+    if len(places) > MOST_FILES or sum(listing.sizes[place] for place in places) > LARGEST_SPAN or None in records:
         return None
     if in_order:
-        files = files.sort(f"partition.{column}", maintain_order=True)
+        days = listing.numbers(f"partition.{column}")
+        places = sorted(places, key=lambda place: (days[place] is not None, days[place]))
     stored = table.schema().to_json()
-    if stored not in _schemas:
-        _schemas[stored] = pl.scan_delta(table).collect_schema()
-    schema = _schemas[stored]
-    keys = [_key(os.path.join(root, unquote(path)), stored) for path in files["path"]]
+    if stored not in _empty:
+        _empty[stored] = pl.DataFrame(schema=pl.scan_delta(table).collect_schema())
+    keys = [_key(os.path.join(root, listing.paths[place]), stored) for place in places]
     frames = {key: frame for key in keys if (frame := _kept.get(key)) is not None}
     new = [number for number, key in enumerate(keys) if key not in frames]
     if new:
         try:
-            read = _read([keys[number][0] for number in new], files[new], schema)
+            files = [listing.files.row(places[number], named=True) for number in new]
+            read = _read([keys[number][0] for number in new], files, _empty[stored].schema)
         except pl.exceptions.SchemaError:  # a column is not stored in the table's own type; Polars' scan converts
             return None
         for number, frame in zip(new, read, strict=True):
             frames[keys[number]] = frame
             _kept.put(keys[number], frame)
     # In one piece: what is made of rows in as many pieces as there are days takes longer.
-    return pl.concat([pl.DataFrame(schema=schema), *(frames[key] for key in keys)], rechunk=True).lazy()
+    return pl.concat([_empty[stored], *(frames[key] for key in keys)], rechunk=True).lazy()
 
 
 def _key(path: str, stored: str) -> Key:
@@ -111,39 +115,73 @@ def _key(path: str, stored: str) -> Key:
     return path, stored, found.st_size, found.st_mtime_ns
 
 
-def _files(table: DeltaTable, column: str, first: date | datetime | None, last: date | datetime | None) -> pl.DataFrame:
-    """The files whose partition or statistics do not rule them out; those without statistics may hold anything."""
-    import polars as pl
+@dataclass
+class _Listing:
+    """The files of a table by its log, in the log's order; what is looked at every time is kept as plain numbers."""
 
-    files = _listed(table)
-    partition, least, most = f"partition.{column}", f"min.{column}", f"max.{column}"
-    if partition in files.columns:
-        least = most = partition
-    bounds = []
-    if first is not None and _comparable(files, most, first):
-        # Statistics of moments may be cut to milliseconds.
-        slack = pl.duration(milliseconds=1) if isinstance(first, datetime) else pl.duration()
-        bounds.append((pl.col(most) + slack >= first).fill_null(value=True))
-    if last is not None and _comparable(files, least, last):
-        bounds.append((pl.col(least) <= last).fill_null(value=True))
-    return files.filter(bounds) if bounds else files
+    files: pl.DataFrame
+
+    def __post_init__(self) -> None:
+        self.paths: list[str] = [unquote(path) for path in self.files["path"]]
+        self.sizes: list[int] = self.files["size_bytes"].to_list()
+        self.records: list[int | None] = self.files["num_records"].to_list()
+        self._known: dict[str, list[int | None]] = {}
+
+    def places(self, column: str, first: date | datetime | None, last: date | datetime | None) -> list[int]:
+        """The files whose partition or statistics do not rule them out; those without statistics may hold anything."""
+        partition, least, most = f"partition.{column}", f"min.{column}", f"max.{column}"
+        if partition in self.files.columns:
+            least = most = partition
+        possible = list(range(self.files.height))
+        if first is not None and _comparable(self.files, most, first):
+            values = self.numbers(most)
+            # Statistics of moments may be cut to milliseconds.
+            since = _number(first) - (1000 if isinstance(first, datetime) else 0)
+            possible = [place for place in possible if (value := values[place]) is None or value >= since]
+        if last is not None and _comparable(self.files, least, last):
+            values, until = self.numbers(least), _number(last)
+            possible = [place for place in possible if (value := values[place]) is None or value <= until]
+        return possible
+
+    def numbers(self, column: str) -> list[int | None]:
+        """Days or microseconds since 1970 of each file, None where they are not known."""
+        import polars as pl
+
+        if column not in self._known:
+            values = self.files[column]
+            if isinstance(values.dtype, pl.Datetime) and values.dtype.time_unit != "us":
+                values = values.dt.cast_time_unit("us")
+            self._known[column] = values.to_physical().to_list()
+        return self._known[column]
 
 
-_listings: dict[str, tuple[tuple[int, int], pl.DataFrame]] = {}
+def _number(bound: date | datetime) -> int:
+    """Days since 1970, or microseconds if it is a moment."""
+    if isinstance(bound, datetime):
+        start = datetime(1970, 1, 1, tzinfo=None if bound.tzinfo is None else UTC)
+        return (bound - start) // timedelta(microseconds=1)
+    return (bound - date(1970, 1, 1)).days
 
 
-def _listed(table: DeltaTable) -> pl.DataFrame:
-    """All files of a table by its log, which is parsed once for each version."""
+_listings: dict[str, tuple[tuple[int, int], _Listing]] = {}
+
+
+def files_of(table: DeltaTable) -> pl.DataFrame:
+    """All files of a table by its log (``DeltaTable.get_add_actions``, flat), which is parsed once for each version."""
+    return _listed(table).files
+
+
+def _listed(table: DeltaTable) -> _Listing:
     import polars as pl
 
     stamp = commit_stamp(table.table_uri.removeprefix("file://"), table.version())
     kept = _listings.get(table.table_uri)
     if stamp is not None and kept is not None and kept[0] == stamp:
         return kept[1]
-    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    listing = _Listing(pl.DataFrame(table.get_add_actions(flatten=True)))
     if stamp is not None:
-        _listings[table.table_uri] = (stamp, files)
-    return files
+        _listings[table.table_uri] = (stamp, listing)
+    return listing
 
 
 def _comparable(files: pl.DataFrame, column: str, bound: date | datetime) -> bool:
@@ -156,17 +194,22 @@ def _comparable(files: pl.DataFrame, column: str, bound: date | datetime) -> boo
     return isinstance(kind, pl.Date)
 
 
-def _read(paths: list[str], files: pl.DataFrame, schema: pl.Schema) -> list[pl.DataFrame]:
-    """The rows of some files with all columns of their table, a frame a file."""
+def _read(paths: list[str], files: list[dict[str, Any]], schema: pl.Schema) -> list[pl.DataFrame]:
+    """The rows of some files with all columns of their table, a frame a file.
+
+    Parameters
+    ----------
+    files : what the table's log says of each.
+    """
     import polars as pl
 
-    partitions = {name: f"partition.{name}" for name in schema if f"partition.{name}" in files.columns}
+    partitions = {name: f"partition.{name}" for name in schema if f"partition.{name}" in files[0]}
     written = {name: kind for name, kind in schema.items() if name not in partitions}
     rows = pl.scan_parquet(
         paths, schema=written, glob=False, hive_partitioning=False, missing_columns="insert", extra_columns="ignore"
     ).collect()
     frames, start = [], 0
-    for file in files.iter_rows(named=True):
+    for file in files:
         own = rows.slice(start, file["num_records"])
         of_file = [pl.lit(file[column]).cast(schema[name]).alias(name) for name, column in partitions.items()]
         frames.append(own.with_columns(of_file).select(schema.names()).rechunk())

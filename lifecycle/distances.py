@@ -312,21 +312,24 @@ def wasserstein(reference: Sketch, ordered: np.ndarray) -> float:
         ordered = ordered[((np.arange(MOST_ROWS) + 0.5) * ordered.size / MOST_ROWS).astype(int)]
     rows = ordered.size
     values, upto = np.array(reference.values), np.array(reference.upto, dtype=float)
-    grid = np.sort(np.concatenate([values, ordered]))
+    both = np.concatenate([values, ordered])
+    order = np.argsort(both, kind="stable")  # two ascending runs, which are merged and not sorted
+    grid = both[order]
+    last = np.flatnonzero(grid[1:] != grid[:-1])  # of equal values; from it to the next there is some width
     # Straight pieces of the reference's function, from upto[i] at one value to below[i + 1] before the next.
     rise, step = np.diff(values), np.array(reference.below[1:]) - upto[:-1]
     slopes = np.concatenate([[0.0], np.divide(step, rise), [0.0]])
     starts, heights = np.concatenate([[values[0]], values]), np.concatenate([[0.0], upto])
-    piece = np.searchsorted(values, grid[:-1], side="right")
-    share = np.searchsorted(ordered, grid[:-1], side="right") / rows
-    left, right = (
-        (heights[piece] + slopes[piece] * (ends - starts[piece])) / reference.rows - share
-        for ends in (grid[:-1], grid[1:])
-    )
+    piece = np.cumsum(order < values.size)[last]
+    share = (last + 1 - piece) / rows
+    start, height, slope = starts[piece], heights[piece], slopes[piece]
+    left, right = ((height + slope * (ends - start)) / reference.rows - share for ends in (grid[last], grid[last + 1]))
     size = np.abs(left) + np.abs(right)
     # Where the two functions cross within a piece, the area is that of two triangles.
     crossing = np.divide(left**2 + right**2, 2 * size, out=np.zeros_like(size), where=size > 0)
-    return float(np.sum(np.diff(grid) * np.where(left * right >= 0, size / 2, crossing)))
+    areas = np.zeros(grid.size - 1)
+    areas[last] = (grid[last + 1] - grid[last]) * np.where(left * right >= 0, size / 2, crossing)
+    return float(np.sum(areas))
 
 
 def _filled(ordered: np.ndarray) -> int:

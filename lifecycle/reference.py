@@ -222,12 +222,13 @@ def number_bins(reference: NumericProfile, values: np.ndarray) -> np.ndarray:
     """(rows,) the bin of every value; the last bin is for those that are missing."""
     import numpy as np
 
-    # With so few edges, comparing all rows with each takes a fifth of what searching each row's bin does.
-    places = np.zeros(values.size, dtype=np.intp)
+    # With so few edges, comparing all rows with each takes a fifth of what searching each row's bin does; counting in
+    # small numbers halves that.
+    places = np.zeros(values.size, dtype=np.int16)
     for edge in reference.edges:
         places += values > edge
     places[~np.isfinite(values)] = len(reference.edges) + 1
-    return places
+    return places.astype(np.intp)
 
 
 def category_bins(reference: CategoricalProfile, column: pl.Series) -> np.ndarray:

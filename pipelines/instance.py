@@ -11,6 +11,7 @@ import dagster as dg
 from resources.settings import Settings
 
 # All events in one SQLite file (event_storage.py): the default keeps a file a run and every asset event twice.
+# A thread shows on the terminal what runs print (compute_logs.py): the default starts four processes a run.
 _CONFIGURATION = """\
 telemetry:
   enabled: false
@@ -19,6 +20,11 @@ event_log_storage:
   class: SqliteEventStorage
   config:
     base_dir: {home}/events
+compute_logs:
+  module: pipelines.compute_logs
+  class: ThreadComputeLogManager
+  config:
+    base_dir: {home}/storage
 concurrency:
   runs:
     max_concurrent_runs: 4
@@ -37,21 +43,21 @@ nux:
 """
 
 
-# Where the events are, in a configuration that was written for a state folder which has moved since.
-_EVENTS = re.compile(r"(class: SqliteEventStorage\n  config:\n    base_dir: ).*")
+# Where the events and what runs printed are, in a configuration written for a state folder which has moved since.
+_PLACES = re.compile(r"(class: (?:SqliteEventStorage|ThreadComputeLogManager)\n  config:\n    base_dir: ).*/(\w+)")
 
 
 def prepare(settings: Settings) -> Path:
     """Makes the instance's folder with its configuration and returns it.
 
-    A configuration that is there stays as it is, but for the place of the events: Dagster wants it absolute, and a
-    state folder that was copied or restored would go on writing its events into the old one.
+    A configuration that is there stays as it is, but for the places of events and of what runs print: Dagster wants
+    them absolute, and a state folder that was copied or restored would go on writing into the old one.
     """
     home = settings.root / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     configuration = home / "dagster.yaml"
     before = configuration.read_text() if configuration.exists() else _CONFIGURATION.format(home=home)
-    text = _EVENTS.sub(rf"\g<1>{home}/events", before)
+    text = _PLACES.sub(rf"\g<1>{home}/\g<2>", before)
     if not configuration.exists() or text != before:
         configuration.write_text(text)
     return home

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from feature_repo.delta import open_table
-from feature_repo.recent import recent_rows
+from feature_repo.recent import files_of, recent_rows
 
 if TYPE_CHECKING:
     import polars as pl
     from deltalake import DeltaTable
+
+Item = TypeVar("Item")
 
 CHECKPOINT_EVERY = 20  # commits; reading the log of a table costs the same on day 300 as on day 60
 
@@ -53,6 +56,41 @@ class Lake:
         ValueError
             If the frame holds rows of other days.
         """
+        return self._writing(table, frame, first, last)()
+
+    def write_each(
+        self, made: Iterable[tuple[Mapping[str, pl.DataFrame], Item]], first: date, last: date
+    ) -> Iterator[tuple[dict[str, int], Item]]:
+        """Like ``write`` for several tables, each while what comes after it is being made.
+
+        Parameters
+        ----------
+        made : tables that are to be written one after the other, by name, and what they were made for.
+
+        Yields
+        ------
+        versions, item
+            In the order in which they were made, as soon as they are written; an error of writing is raised there.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            before: tuple[Future[dict[str, int]], Item] | None = None
+            try:
+                for frames, item in made:
+                    # Opened here: this thread keeps its tables, and reads what it has written.
+                    writing = {table: self._writing(table, frame, first, last) for table, frame in frames.items()}
+                    now = pool.submit(lambda each: {table: write() for table, write in each.items()}, writing), item
+                    if before:
+                        yield before[0].result(), before[1]
+                    before = now
+            except Exception:
+                if before:  # what was made before the error is written, and is told of
+                    yield before[0].result(), before[1]
+                raise
+            if before:
+                yield before[0].result(), before[1]
+
+    def _writing(self, table: str, frame: pl.DataFrame, first: date, last: date) -> Callable[[], int]:
+        """What remains to be done of ``write`` when all is known to be well; it holds no lock of Python's for long."""
         import polars as pl
         from deltalake import write_deltalake
 
@@ -63,17 +101,22 @@ class Lake:
         # The first write makes the table and has nothing to replace.
         existing = self._open_if_exists(table)
         if existing and frame.is_empty() and _changes_nothing(existing, frame, first, last):
-            return existing.version()
-        write_deltalake(
-            existing or self.path(table),
-            frame.rechunk().to_arrow(),  # of several pieces, delta-rs would write the last first
-            mode="overwrite",
-            predicate=f"day >= '{first}' AND day <= '{last}'" if existing else None,
-            partition_by=["day"],
-            schema_mode="merge" if existing else None,
-            storage_options=self._options,
-        )
-        return self._finish(existing or self._open(table))
+            return existing.version
+        rows = frame.rechunk().to_arrow()  # of several pieces, delta-rs would write the last first
+
+        def write() -> int:
+            write_deltalake(
+                existing or self.path(table),
+                rows,
+                mode="overwrite",
+                predicate=f"day >= '{first}' AND day <= '{last}'" if existing else None,
+                partition_by=["day"],
+                schema_mode="merge" if existing else None,
+                storage_options=self._options,
+            )
+            return self._finish(existing or self._open(table))
+
+        return write
 
     def append(self, table: str, frame: pl.DataFrame) -> int:
         """Adds rows in one commit and returns the new version; safe from several processes at once."""
@@ -161,28 +204,23 @@ class Lake:
 
     def row_counts(self, table: str) -> dict[date, int]:
         """Rows per day, from the table's log alone."""
-        import pyarrow as pa
-
         try:
-            actions = pa.table(self._open(table).get_add_actions(flatten=True))
+            files = files_of(self._open(table))
         except FileNotFoundError:
             return {}
         counts: dict[date, int] = {}
-        columns = (actions.column(name).to_pylist() for name in ("partition.day", "num_records"))
-        for day, rows in zip(*columns, strict=True):
+        for day, rows in files.select("partition.day", "num_records").iter_rows():
             counts[day] = counts.get(day, 0) + int(rows or 0)
         return counts
 
     def files(self, table: str, version: int | None = None) -> dict[date, frozenset[str]]:
         """The files that hold each day, by the table's log; a day that was written again has others."""
-        import pyarrow as pa
-
         try:
-            actions = pa.table(self._open(table, version).get_add_actions(flatten=True))
+            files = files_of(self._open(table, version))
         except FileNotFoundError:
             return {}
         found: dict[date, set[str]] = {}
-        for day, path in zip(*(actions.column(name).to_pylist() for name in ("partition.day", "path")), strict=True):
+        for day, path in files.select("partition.day", "path").iter_rows():
             found.setdefault(day, set()).add(path)
         return {day: frozenset(paths) for day, paths in found.items()}
 
@@ -191,17 +229,16 @@ class Lake:
 
         None where there are no rows, or where the log keeps no statistics of the column.
         """
-        import pyarrow as pa
+        import polars as pl
 
         try:
-            actions = pa.table(self._open(table).get_add_actions(flatten=True))
+            files = files_of(self._open(table))
         except FileNotFoundError:
             return None
-        if f"max.{column}" not in actions.column_names:
+        if f"max.{column}" not in files.columns:
             return None
-        pairs = zip(*(actions.column(name).to_pylist() for name in ("partition.day", f"max.{column}")), strict=True)
-        moments = [moment for day, moment in pairs if moment is not None and date.fromisoformat(str(day)) <= until]
-        return max(moments, default=None)
+        moment: Any = files.filter(pl.col("partition.day") <= until)[f"max.{column}"].max()
+        return moment
 
     @property
     def _options(self) -> dict[str, str] | None:
@@ -231,8 +268,5 @@ class Lake:
 
 def _changes_nothing(table: DeltaTable, frame: pl.DataFrame, first: date, last: date) -> bool:
     """Whether a table has all columns of a frame without rows and, by its log, no rows of the days."""
-    import polars as pl
-
-    files = pl.DataFrame(table.get_add_actions(flatten=True))
     known = {column.name for column in table.schema().fields}
-    return known.issuperset(frame.columns) and not files["partition.day"].is_between(first, last).any()
+    return known.issuperset(frame.columns) and not files_of(table)["partition.day"].is_between(first, last).any()

@@ -89,6 +89,7 @@ class Registry:
     artifacts: str
     _models: dict[tuple[str, int], Any] = field(default_factory=dict, compare=False)
     _judged: dict[str, pl.DataFrame | None] = field(default_factory=dict, compare=False)
+    _references: dict[str, Reference] = field(default_factory=dict, compare=False)
 
     def log_training(self, name: str, estimator: Any, record: TrainingRecord, reference: Reference) -> str:
         """Logs one training run, with its model and its reference, and returns the run's id."""
@@ -212,8 +213,11 @@ class Registry:
         return self._models[cached]
 
     def reference(self, version: Version) -> Reference:
-        """The profile of data and predictions that came with a version."""
-        return Reference.from_json(self._text(version.run_id, REFERENCE))
+        """The profile of data and predictions that came with a version; read once a process, as a run keeps it."""
+        if version.run_id not in self._references:
+            self._references.clear()  # one champion at a time is asked about
+            self._references[version.run_id] = Reference.from_json(self._text(version.run_id, REFERENCE))
+        return self._references[version.run_id]
 
     def judged(self, version: Version) -> pl.DataFrame | None:
         """A version's forecasts on the days it was judged on, see ``TrainingRecord``; read once a process.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+from deltalake.exceptions import TableNotFoundError
 
 from resources.lake import CHECKPOINT_EVERY, Lake
 
@@ -97,3 +99,36 @@ def test_rows_come_back_by_day_and_within_a_day_as_they_were_written(lake: Lake)
     lake.write("sales", pl.concat(pieces, rechunk=False), DAY, NEXT)
     lake.write("sales", _rows(LAST, value=9), LAST, LAST)
     assert lake.read("sales").rows() == [*((DAY, n) for n in range(4)), *((NEXT, n) for n in range(4)), (LAST, 9)]
+
+
+def test_tables_written_while_the_next_is_made_are_those_written_in_turn(tmp_path: Path) -> None:
+    together, in_turn = (Lake(str(tmp_path / name)) for name in ("together", "in_turn"))
+    for round_ in range(3):
+        made = [({f"tiny/{name}": _rows(DAY, value=round_ + number)}, name) for number, name in enumerate("abc")]
+        told = list(together.write_each(iter(made), DAY, DAY))
+        assert [name for _, name in told] == ["a", "b", "c"]
+        for (versions, _), (frames, _) in zip(told, made, strict=True):
+            assert versions == {table: in_turn.write(table, frame, DAY, DAY) for table, frame in frames.items()}
+            for table in frames:
+                assert together.read(table).equals(in_turn.read(table))
+
+
+def test_what_was_made_before_an_error_is_written(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+
+    def made() -> Iterator[tuple[dict[str, pl.DataFrame], str]]:
+        yield {"tiny/a": _rows(DAY)}, "a"
+        raise OSError("half a file")
+
+    told: list[str] = []
+    with pytest.raises(OSError, match="half a file"):
+        told.extend(name for _, name in lake.write_each(made(), DAY, DAY))
+    assert told == ["a"]
+    assert lake.read("tiny/a").height == _rows(DAY).height
+
+
+def test_a_table_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    (tmp_path / "tiny").write_text("a file where the folder should be")
+    with pytest.raises(TableNotFoundError, match="tiny"):
+        list(lake.write_each([({"tiny/a": _rows(DAY)}, "a")], DAY, DAY))
