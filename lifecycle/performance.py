@@ -445,20 +445,21 @@ def _known_arrays(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def _calibration(
     metrics: dict[str, float | None], rule: MonitorRule, task: Task, promise: _Promise
 ) -> tuple[bool, str] | None:
-    """A gap beyond the limit; an error where it has also moved by that much from what the champion was promoted with.
+    """A gap beyond the limit; an error where it is also that far from what the champion was promoted with.
 
-    What the gate knew of and let pass is no news; a retraining would be asked for again and again, and be no better.
+    What the gate knew of and let pass is no news, and calling it every night would be noise. It excuses no more than the
+    limit itself, though: a champion that served because the one before was worse still has to be replaced.
     """
     name = "calibration_gap" if task == "classification" else "bias"
-    gap, error = metrics[name], metrics[f"{name}_standard_error"]
-    if gap is None or abs(gap) <= rule.calibration_gap:
+    gap, error, limit = metrics[name], metrics[f"{name}_standard_error"], rule.calibration_gap
+    if gap is None or abs(gap) <= limit:
         return None
     text = f"Forecasts are {'above' if gap > 0 else 'below'} what happened by {abs(gap):.3g} on average"
-    text += f", more than {rule.calibration_gap:g}; {promise.gap:+.3g} at the champion's judging"
-    moved = abs(gap - promise.gap)
-    if moved <= rule.calibration_gap:
-        return False, f"{text}, so it has moved by less than that."
-    return _finding(text, moved, _both(error, promise.gap_error))
+    text += f", more than {limit:g}; {promise.gap:+.3g} at the champion's judging"
+    beyond = abs(gap - min(max(promise.gap, -limit), limit))
+    if beyond <= limit:
+        return False, f"{text}, so it is not much worse than it was let pass with."
+    return _finding(text, beyond, _both(error, promise.gap_error))
 
 
 def _ranking_fall(

@@ -86,6 +86,20 @@ def test_forecasts_above_what_happens_are_an_error() -> None:
     assert any(text.startswith("Forecasts are above what happened by 0.") for text in report.errors)
 
 
+def test_a_gap_is_held_against_the_one_the_champion_was_promoted_with() -> None:
+    def judged_with(promised: float, now: float) -> PerformanceReport:
+        judged = make_forecasts(2, shift=promised)
+        return realised(make_forecasts(1, shift=now), RULE, None, "classification", judged=judged)
+
+    assert any("above what happened" in text for text in judged_with(0.0, -0.8).errors)
+    known = judged_with(-0.4, -0.5)  # some 0.07 off then and now
+    assert known.errors == ()
+    assert "so it is not much worse than it was let pass with" in known.warnings[0]
+    # The gate lets a champion pass that is far off, if the one before was further: that is no excuse for ever.
+    assert any("above what happened" in text for text in judged_with(-1.2, -1.2).errors)
+    assert judged_with(-0.5, 0.0).errors == ()  # off then, and right now
+
+
 def test_forecasts_worse_than_a_constant_are_an_error() -> None:
     forecasts = make_forecasts(1)
     upside_down = forecasts.with_columns(score=1 - pl.col("score"))
