@@ -447,8 +447,8 @@ def _calibration(
 ) -> tuple[bool, str] | None:
     """A gap beyond the limit; an error where it is also that far from what the champion was promoted with.
 
-    What the gate knew of and let pass is no news, and calling it every night would be noise. It excuses no more than the
-    limit itself, though: a champion that served because the one before was worse still has to be replaced.
+    What the gate knew of and let pass is no news, and calling it every night would be noise. It excuses no more than
+    the limit itself, though: a champion that serves because the one before was worse still has to be replaced.
     """
     name = "calibration_gap" if task == "classification" else "bias"
     gap, error, limit = metrics[name], metrics[f"{name}_standard_error"], rule.calibration_gap
