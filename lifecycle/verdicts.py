@@ -65,10 +65,8 @@ def judge(
     with np.errstate(invalid="ignore"):
         grown = change > limit
     harmful = drifted & grown & certain
-    # One odd day must not make the window harmful: most days must be beyond the limit, each by itself; and most of the
-    # last ones, as an error speaks of what is so now, not of what was so a week ago.
-    for days in (grown[:, 1:], grown[:, 1:][:, -rule.of_days :]):
-        harmful[:, 0] &= 2 * days.sum(axis=1) > days.shape[1]
+    # One odd day must not make the window harmful: most days must be beyond the limit, each by itself.
+    harmful[:, 0] &= 2 * grown[:, 1:].sum(axis=1) > when.days.size
     jumped = {(jump.name, jump.day) for jump in jumps}
     for place, column in enumerate(columns):
         harmful[place, 1:] |= [(column.profile.name, day.item()) in jumped for day in when.days]
