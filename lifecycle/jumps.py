@@ -6,13 +6,14 @@ costs while values mean what they meant, is in ``monitoring.py`` and ``harm.py``
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
 from lifecycle.lost import is_lost, stuck_days
 from lifecycle.reference import NumericProfile, Profile, column_bins, numbers
+from lifecycle.rescoring import Rescoring, Swap
 from lifecycle.seasonal import FEWEST_ROWS
 from lifecycle.significance import MINIMUM_DAYS, day_tests
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from lifecycle.rescoring import Rescoring
     from lifecycle.seasonal import Group, SeasonalReference
 
 LEAST_MOVED = 0.15  # share of a day's rows, beyond what is usual; less is not worth the model's time
@@ -114,15 +114,15 @@ def find_jumps(
         these = _Day(rows, [_members(rows, group) for group in past.groups])
         moves, looked_at = _moves(asked, these, day, past)
         tests = tests or looked_at
+        unlike = [move for move in moves if move.lost or _unlike(move, rate / max(tests, 1))]
         everywhere: set[str] = set()
-        for move in moves:
-            # What jumped in all rows, which come first, need not be asked about by group.
-            if move.name in everywhere or not (move.lost or _unlike(move, rate / max(tests, 1))):
-                continue
-            harm = judged.harm(move, these, limit)
-            if harm > limit:
-                found.append(Jump(move.name, day, past.groups[move.group], harm))
-                everywhere |= {move.name} if move.group == 0 else set()
+        for of_all in (True, False):
+            # What jumped in all rows need not be asked about by group.
+            wave = [move for move in unlike if (move.group == 0) == of_all and move.name not in everywhere]
+            for move, harm in zip(wave, judged.harms(wave, these, limit), strict=True):
+                if harm > limit:
+                    found.append(Jump(move.name, day, past.groups[move.group], harm))
+                    everywhere |= {move.name} if of_all else set()
         if day == max(days):
             jumped = {jump.name for jump in found}
             asked = [profile for profile in profiles if profile.name in jumped]
@@ -130,7 +130,7 @@ def find_jumps(
 
 
 def _moves(profiles: Sequence[Profile], these: _Day, day: date, past: SeasonalReference) -> tuple[list[_Move], int]:
-    """Columns and groups of which many rows moved, all rows before groups; and how many were looked at."""
+    """Columns and groups of which many rows moved, and how many were looked at."""
     import numpy as np
 
     moves: list[_Move] = []
@@ -152,7 +152,7 @@ def _moves(profiles: Sequence[Profile], these: _Day, day: date, past: SeasonalRe
                 moves.append(_Move(profile.name, int(group), own, now[group], float(gone[group])))
             elif moved[group] > LEAST_MOVED:
                 moves.append(_Move(profile.name, int(group), own, now[group]))
-    return sorted(moves, key=lambda move: move.group > 0), looked_at
+    return moves, looked_at
 
 
 def _lost(profile: Profile, column: pl.Series, bins: np.ndarray) -> np.ndarray:
@@ -225,44 +225,74 @@ class _Judged:
         self._profiles: Mapping[str, Profile] = {profile.name: profile for profile in profiles}
         self._rescoring = rescoring
         self._groups = groups
+        self._members: dict[int, tuple[np.ndarray, float]] = {}
 
-    def harm(self, move: _Move, these: _Day, limit: float) -> float:
-        """See ``Jump.harm``; the days before are only asked about where the day itself is beyond the limit."""
-        import polars as pl
+    def harms(self, moves: Sequence[_Move], these: _Day, limit: float) -> list[float]:
+        """Of each, ``Jump.harm``; the days before are only asked about where the day itself is beyond the limit."""
+        swaps = [self._swap_of_day(move, these) for move in moves]
+        harms = self._costs(moves, swaps)
+        dear = [place for place, move in enumerate(moves) if harms[place] > limit and not move.lost]
+        before = [(place, swap) for place in dear for swap in self._swaps_of_past(moves[place], these)]
+        costs = self._costs([moves[place] for place, _ in before], [swap for _, swap in before])
+        dearest = dict.fromkeys(dear, 0.0)
+        for (place, _), cost in zip(before, costs, strict=True):
+            dearest[place] = max(dearest[place], cost)
+        return [harm - dearest.get(place, 0.0) for place, harm in enumerate(harms)]
 
-        frame, group = self._rescoring.frame, self._groups[move.group]
+    def _costs(self, moves: Sequence[_Move], swaps: Sequence[Swap | None]) -> list[float]:
+        """Growth of the mean loss over all judged rows by each swap; none by one that cannot be made."""
+        growths = iter(self._rescoring.growths([swap for swap in swaps if swap is not None]))
+        costs = []
+        for move, swap in zip(moves, swaps, strict=True):
+            if swap is None:
+                costs.append(0.0)
+                continue
+            asked, share = self._asked(move.group)
+            # Where values are lost all rows were given them; only so many more than usual have them.
+            costs.append(next(growths) / asked.size * share * (move.lost or 1.0))
+        return costs
+
+    def _asked(self, group: int) -> tuple[np.ndarray, float]:
+        """Places of some judged rows of a group, and the group's share of all judged rows."""
+        if group not in self._members:
+            flags = _members(self._rescoring.frame, self._groups[group])
+            self._members[group] = self._rescoring.some(flags), float(flags.mean())
+        return self._members[group]
+
+    def _knows(self, move: _Move) -> bool:
+        """Whether the judged rows have the column, and any of the group."""
+        group = self._groups[move.group]
         needed = {move.name} if group is None else {move.name, group[0]}
-        if not needed <= set(frame.columns):
-            return 0.0
-        flags = these.members[move.group]
-        if move.lost:
-            gone = these.rows[move.name].filter(pl.Series(flags & these.lost[move.name]))
-            return move.lost * self._cost_of_lost(move.name, group, gone)
-        own = these.rows[move.name].filter(pl.Series(flags))
-        total = move.past.sum(axis=0)
-        harm = self._cost(move.name, group, total, move.day, own)
-        if harm <= limit:
-            return harm
-        values = pl.concat([own, frame[move.name].cast(own.dtype)])
-        return harm - max(0.0, *(self._cost(move.name, group, total - one, one, values) for one in move.past))
+        return needed <= set(self._rescoring.frame.columns) and self._asked(move.group)[0].size > 0
 
-    def _cost_of_lost(self, name: str, group: Group, gone: pl.Series) -> float:
-        """Growth of the mean loss if all rows of a group had values like these."""
+    def _swap_of_day(self, move: _Move, these: _Day) -> Swap | None:
         import numpy as np
         import polars as pl
 
-        flags = _members(self._rescoring.frame, group)
-        asked = self._rescoring.some(flags)
-        if not asked.size:
-            return 0.0
+        if not self._knows(move):
+            return None
+        flags = these.members[move.group]
+        if not move.lost:
+            own = these.rows[move.name].filter(pl.Series(flags))
+            return self._swap(move, move.past.sum(axis=0), move.day, own)
+        gone = these.rows[move.name].filter(pl.Series(flags & these.lost[move.name]))
+        asked, _ = self._asked(move.group)
         drawn = np.random.default_rng(0).integers(0, len(gone), asked.size)
-        growth = self._rescoring.growth(name, asked, gone[pl.Series(drawn)])
-        return growth / asked.size * float(flags.mean())
+        return Swap(move.name, asked, gone[pl.Series(drawn)])
 
-    def _cost(self, name: str, group: Group, past: np.ndarray, day: np.ndarray, values: pl.Series) -> float:
-        """Growth of the mean loss when as many judged rows change bins as between two distributions.
+    def _swaps_of_past(self, move: _Move, these: _Day) -> Iterator[Swap | None]:
+        """Each of the days before against the others; their values are like those of their bins."""
+        import polars as pl
 
-        No more rows change than must: out of bins that lost, into bins that gained, by chance among those.
+        own = these.rows[move.name].filter(pl.Series(these.members[move.group]))
+        values = pl.concat([own, self._rescoring.frame[move.name].cast(own.dtype)])
+        total = move.past.sum(axis=0)
+        return (self._swap(move, total - one, one, values) for one in move.past)
+
+    def _swap(self, move: _Move, past: np.ndarray, day: np.ndarray, values: pl.Series) -> Swap | None:
+        """Judged rows that change bins as between two distributions, and what they change to.
+
+        No more change than must: out of bins that lost, into bins that gained, by chance among those.
 
         Parameters
         ----------
@@ -271,19 +301,18 @@ class _Judged:
         import numpy as np
         import polars as pl
 
-        profile, random = self._profiles[name], np.random.default_rng(0)
-        flags = _members(self._rescoring.frame, group)
-        asked = self._rescoring.some(flags)
-        bins, drawn = column_bins(profile, self._rescoring.frame[name][asked]), column_bins(profile, values)
-        if bins is None or drawn is None or not asked.size:
-            return 0.0
+        profile, random = self._profiles[move.name], np.random.default_rng(0)
+        asked, _ = self._asked(move.group)
+        bins, drawn = column_bins(profile, self._rescoring.frame[move.name][asked]), column_bins(profile, values)
+        if bins is None or drawn is None:
+            return None
         before, after = past / past.sum(), day / day.sum()
-        gained = np.where(np.bincount(drawn, minlength=day.size) > 0, np.maximum(after - before, 0), 0)
+        there = np.bincount(drawn, minlength=day.size)
+        gained = np.where(there > 0, np.maximum(after - before, 0), 0)
         if not gained.any():
-            return 0.0
+            return None
         leaves = np.divide(np.maximum(before - after, 0), before, out=np.zeros_like(before), where=before > 0)
         moving = random.random(asked.size) < leaves[bins]
-        weights = (gained / np.maximum(np.bincount(drawn, minlength=day.size), 1))[drawn]
+        weights = (gained / np.maximum(there, 1))[drawn]
         taken = random.choice(drawn.size, int(moving.sum()), p=weights / weights.sum())
-        growth = self._rescoring.growth(name, asked[moving], values[pl.Series(taken)])
-        return growth / asked.size * float(flags.mean())
+        return Swap(move.name, asked[moving], values[pl.Series(taken)])

@@ -15,7 +15,7 @@ from lifecycle.day_report import Kind
 from lifecycle.losses import row_losses
 from lifecycle.lost import is_lost, stuck_days
 from lifecycle.reference import CategoricalProfile, NumericProfile, Profile, column_bins, count_by_day, numbers
-from lifecycle.rescoring import Rescoring
+from lifecycle.rescoring import Rescoring, Swap
 from lifecycle.significance import DayTests, day_tests
 
 if TYPE_CHECKING:
@@ -276,4 +276,4 @@ def _growth_by_lost(name: str, useless: pl.Series, sample: Judged, importance: f
         return max(importance or 0.0, 0.0)
     asked = sample.rescoring.some()
     drawn = np.random.default_rng(0).integers(0, len(useless), asked.size)
-    return max(sample.rescoring.growth(name, asked, useless[pl.Series(drawn)]) / asked.size, 0.0)
+    return max(sample.rescoring.growths([Swap(name, asked, useless[pl.Series(drawn)])])[0] / asked.size, 0.0)

@@ -6,7 +6,7 @@ What belongs here: that one experiment. When it is made, and what its answer mea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,22 @@ if TYPE_CHECKING:
 
     from lifecycle.pipeline import Task
 
-MOST_ROWS = (
-    2000  # a mean of their losses is known to a few thousandths, and scoring them takes some hundredths of a second
-)
+MOST_ROWS = 2000  # scored in some hundredths of a second, and enough to know a tenth of the skill
+MOST_AT_ONCE = 50_000  # rows; bounds the memory
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Other values in some rows of a column.
+
+    Parameters
+    ----------
+    rows : places of judged rows. values : (rows,) what the column holds there instead.
+    """
+
+    name: str
+    rows: np.ndarray
+    values: pl.Series
 
 
 @dataclass(frozen=True)
@@ -39,23 +52,37 @@ class Rescoring:
     task: Task
     score: Callable[[pl.DataFrame], np.ndarray]
 
-    def growth(self, name: str, rows: np.ndarray, values: pl.Series) -> float:
-        """Sum over some rows of what the loss grows by, when a column holds other values there.
+    def growths(self, swaps: Sequence[Swap]) -> list[float]:
+        """For each swap, the sum over its rows of what the loss grows by.
 
         A model that can make nothing of a value does not know that: what it then forecasts may cost far more than
         shuffling the column, which only mixes values that it knows.
-
-        Parameters
-        ----------
-        rows : places of judged rows. values : (rows,) what the column holds there instead.
         """
+        found: list[float] = []
+        for some in _parts(swaps):
+            found += self._growths(some)
+        return found
+
+    def _growths(self, swaps: Sequence[Swap]) -> list[float]:
+        """One question for all, as each has its cost whatever it asks of."""
+        import numpy as np
         import polars as pl
 
-        if not rows.size:
-            return 0.0
-        asked = self.frame[rows].with_columns(values.cast(self.frame[name].dtype, strict=False).alias(name))
+        frames = [
+            self.frame[swap.rows].with_columns(
+                swap.values.cast(self.frame[swap.name].dtype, strict=False).alias(swap.name)
+            )
+            for swap in swaps
+            if swap.rows.size
+        ]
+        if not frames:
+            return [0.0] * len(swaps)
+        asked = pl.concat(frames)
         labels = asked["label"].cast(pl.Float64).to_numpy()
-        return float((row_losses(labels, self.score(asked), self.task) - self.losses[rows]).sum())
+        before = self.losses[np.concatenate([swap.rows for swap in swaps])]
+        grown = row_losses(labels, self.score(asked), self.task) - before
+        ends = np.cumsum([swap.rows.size for swap in swaps])[:-1]
+        return [float(part.sum()) for part in np.split(grown, ends)]
 
     def some(self, of: np.ndarray | None = None) -> np.ndarray:
         """Places of at most ``MOST_ROWS`` judged rows, evenly spread over them (or over those that ``of`` flags)."""
@@ -65,3 +92,17 @@ class Rescoring:
         if places.size <= MOST_ROWS:
             return places
         return places[np.linspace(0, places.size - 1, MOST_ROWS).astype(int)]
+
+
+def _parts(swaps: Sequence[Swap]) -> Iterator[list[Swap]]:
+    """The swaps in their order, in parts that can be asked about at once."""
+    part: list[Swap] = []
+    rows = 0
+    for swap in swaps:
+        if part and rows + swap.rows.size > MOST_AT_ONCE:
+            yield part
+            part, rows = [], 0
+        part.append(swap)
+        rows += swap.rows.size
+    if part:
+        yield part

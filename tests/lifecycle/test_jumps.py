@@ -12,7 +12,7 @@ from lifecycle.features import Feature
 from lifecycle.jumps import Jump, find_jumps
 from lifecycle.losses import row_losses
 from lifecycle.reference import Reference, profile
-from lifecycle.rescoring import MOST_ROWS, Rescoring
+from lifecycle.rescoring import MOST_ROWS, Rescoring, Swap
 from lifecycle.seasonal import SeasonalReference, seasonal_reference
 
 MONDAY = date(2024, 1, 1)
@@ -142,8 +142,14 @@ def test_rescoring_gives_the_growth_of_the_loss_by_other_values() -> None:
     whole = rescoring()
     places = whole.some()
     assert (places.size, places[0], places[-1]) == (MOST_ROWS, 0, JUDGED.height - 1)
-    assert whole.growth("hour", places, JUDGED["hour"][pl.Series(places)]) == pytest.approx(0, abs=1e-9)
-    assert whole.growth("hour", places, pl.Series([None] * places.size, dtype=pl.Float64)) > 100
-    assert whole.growth("hour", np.empty(0, dtype=int), pl.Series([], dtype=pl.Float64)) == 0
+    same = Swap("hour", places, JUDGED["hour"][pl.Series(places)])
+    missing = Swap("hour", places, pl.Series([None] * places.size, dtype=pl.Float64))
+    nothing = Swap("wind", np.empty(0, dtype=int), pl.Series([], dtype=pl.Float64))
+    assert whole.growths([]) == []
+    assert whole.growths([nothing]) == [0]
+    one_by_one = [whole.growths([swap])[0] for swap in (same, missing, nothing)]
+    assert one_by_one[0] == pytest.approx(0, abs=1e-9)
+    assert one_by_one[1] > 100
+    assert whole.growths([same, missing, nothing] * 20) == pytest.approx(one_by_one * 20)  # more than fit at once
     few = JUDGED["carrier"].to_numpy() == "HA"
     assert (few[whole.some(few)].all(), whole.some(few).size) == (True, few.sum())
