@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
+from lifecycle.distances import total_variation
 from lifecycle.lost import is_lost, stuck_days
 from lifecycle.reference import NumericProfile, Profile, column_bins, numbers
 from lifecycle.rescoring import Rescoring, Swap
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from lifecycle.seasonal import Group, SeasonalReference
 
+DAYS_ASKED = 2  # of the days before: those most unlike the others, among which the dearest will be
 LEAST_MOVED = 0.15  # share of a day's rows, beyond what is usual; less is not worth the model's time
 
 
@@ -101,7 +103,8 @@ def find_jumps(
     more than the limit. Values among the bins must pass three gates: the day's shares differ from those of the like
     days before by more than these differ among themselves (``significance.day_tests``; Bonferroni over columns and
     groups); more rows moved than usual; and scoring says that it costs more than the limit beyond what the dearest of
-    the days before costs when it is held against the others. The last is what tells a broken column from weather:
+    the days before costs when it is held against the others (of the two most unlike them). The last is what tells a
+    broken column from weather:
     storms, too, are unlike the day before, and some of the days before were storms.
     """
     import polars as pl
@@ -281,13 +284,18 @@ class _Judged:
         return Swap(move.name, asked, gone[pl.Series(drawn)])
 
     def _swaps_of_past(self, move: _Move, these: _Day) -> Iterator[Swap | None]:
-        """Each of the days before against the others; their values are like those of their bins."""
+        """The days before most unlike the others, each against those; their values are like those of their bins."""
+        import numpy as np
         import polars as pl
 
         own = these.rows[move.name].filter(pl.Series(these.members[move.group]))
         values = pl.concat([own, self._rescoring.frame[move.name].cast(own.dtype)])
         total = move.past.sum(axis=0)
-        return (self._swap(move, total - one, one, values) for one in move.past)
+        away = [float(total_variation(total - one, one[None, :])[0]) for one in move.past]
+        return (
+            self._swap(move, total - move.past[place], move.past[place], values)
+            for place in np.argsort(away)[-DAYS_ASKED:]
+        )
 
     def _swap(self, move: _Move, past: np.ndarray, day: np.ndarray, values: pl.Series) -> Swap | None:
         """Judged rows that change bins as between two distributions, and what they change to.
