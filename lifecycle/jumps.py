@@ -104,8 +104,7 @@ def find_jumps(
     days before by more than these differ among themselves (``significance.day_tests``; Bonferroni over columns and
     groups); more rows moved than usual; and scoring says that it costs more than the limit beyond what the dearest of
     the days before costs when it is held against the others (of the two most unlike them). The last is what tells a
-    broken column from weather:
-    storms, too, are unlike the day before, and some of the days before were storms.
+    broken column from weather: storms, too, are unlike the day before, and some of the days before were storms.
     """
     import polars as pl
 
