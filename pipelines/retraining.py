@@ -177,6 +177,8 @@ def _first_model(pipeline: Pipeline) -> dg.SensorDefinition:
             for one in failed
             if one.day is not None
         ]
+        if not asking:
+            return dg.SkipReason("a model serves, or none was asked for")
         return request_for(pipeline, asking, state_of(pipeline, context.instance, ledger), "train_first_model")
 
     return sensor

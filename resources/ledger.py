@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from feature_repo.delta import commit_stamp
 from resources.lake import Lake
 
 if TYPE_CHECKING:
@@ -57,7 +58,16 @@ class Ledger:
 
     def entries(self, pipeline: str) -> pl.DataFrame:
         """All decisions of a pipeline in the order they were recorded."""
-        return self.lake.read_if_exists(_table(pipeline), _schema()).select(list(_schema())).sort("recorded_at")
+        table = _table(pipeline)
+        path, version = self.lake.path(table), self.lake.version(table)
+        # A night asks ten times what was decided, and hardly ever has anything been since.
+        commit = None if version is None else commit_stamp(path, version)
+        if commit is None or _read.get(path, (None, None))[0] != (version, commit):
+            found = self.lake.read_if_exists(table, _schema()).select(list(_schema())).sort("recorded_at")
+            if commit is None:  # nothing decided yet, or a lake elsewhere
+                return found
+            _read[path] = (version, commit), found
+        return _read[path][1]
 
     def served_at(self, pipeline: str, day: date) -> int | None:
         """The version that served at the close of ``day``; None when nothing did."""
@@ -98,6 +108,9 @@ class Ledger:
         )
         day, judged = saved["day"].max() if saved.height else None, self.last_training_day(pipeline)
         return day if day is not None and (judged is None or day > judged) else None  # type: ignore[return-value,operator]
+
+
+_read: dict[str, tuple[tuple[int | None, tuple[int, int]], pl.DataFrame]] = {}  # by path, with the commit it was
 
 
 def _table(pipeline: str) -> str:

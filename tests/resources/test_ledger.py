@@ -54,3 +54,19 @@ def test_decisions_are_kept_in_order_with_who_and_why(ledger: Ledger) -> None:
 def test_every_pipeline_has_a_ledger_of_its_own(ledger: Ledger) -> None:
     ledger.record(PIPELINE, DAY, "promotion", "gate", "better", 4)
     assert ledger.served_at("another", DAY) is None
+
+
+def test_what_another_process_decides_is_read_and_a_ledger_begun_anew_is_another(tmp_path: Path) -> None:
+    import shutil
+
+    ours, theirs = Ledger(Lake(str(tmp_path))), Ledger(Lake(str(tmp_path)))
+    assert ours.entries("p").height == 0
+    theirs.record("p", date(2024, 1, 1), "gate", "tester", "first", 1)
+    assert ours.entries("p")["reason"].to_list() == ["first"]
+    theirs.record("p", date(2024, 1, 2), "promotion", "tester", "second", 1)
+    assert ours.entries("p")["reason"].to_list() == ["first", "second"] == theirs.entries("p")["reason"].to_list()
+    assert ours.entries("q").height == 0
+    shutil.rmtree(tmp_path / "p")
+    theirs.record("p", date(2024, 1, 3), "gate", "tester", "anew", 1)
+    theirs.record("p", date(2024, 1, 3), "gate", "tester", "and again", 1)
+    assert ours.entries("p")["reason"].to_list() == ["anew", "and again"]
