@@ -18,7 +18,7 @@ def errors_of(columns: Sequence[ColumnReport], rule: MonitorRule) -> list[str]:
     """A sentence for every column whose drift does harm, the worst first."""
     worst_first = sorted((column for column in columns if column.harmful), key=lambda column: -(column.harm or 0.0))
     return [
-        f"{_subject(column)} drifted, which does harm: {_size(column, rule)}; {_harm(column, rule)}."
+        f"{_subject(column)} {_moved(column)}, which does harm: {_size(column, rule)}; {_harm(column, rule)}."
         for column in worst_first
     ]
 
@@ -61,6 +61,11 @@ def _doubts(column: ColumnReport, rule: MonitorRule) -> Iterator[str]:
 
 def _subject(column: ColumnReport) -> str:
     return {"prediction": "Predictions", "label": "Labels", "feature": f"Feature {column.name}"}[column.kind]
+
+
+def _moved(column: ColumnReport) -> str:
+    """Whether it is the window that moved, or a day or one group that it hardly shows."""
+    return "drifted" if column.drifted or column.jump_harm is None else "jumped"
 
 
 def _size(column: ColumnReport, rule: MonitorRule) -> str:

@@ -159,7 +159,7 @@ def test_a_sensor_that_breaks_is_an_error_on_its_third_day(reference: Reference,
     broken = pl.col("day") > date(2024, 2, 8)
     window = rows(28, 14).with_columns(delay=pl.when(broken).then(fault).otherwise("delay"))
     report = monitor(reference, window)
-    assert any(text.startswith("Feature delay drifted, which does harm") for text in report.errors)
+    assert any(text.startswith(("Feature delay drifted, ", "Feature delay jumped, ")) for text in report.errors)
     assert any(sentence in text for text in (*report.errors, *report.warnings))
     assert column(report, "delay").drifted_since == date(2024, 2, 9)
     odd = monitor(reference, window.filter(pl.col("day") <= date(2024, 2, 9)))
