@@ -10,7 +10,7 @@ import pytest
 from deltalake import write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
-from feature_repo.delta import open_table
+from feature_repo.delta import MOST_COMMITS, open_table
 
 
 def _write(path: Path, value: int) -> None:
@@ -55,3 +55,13 @@ def test_a_frame_that_was_opened_before_a_write_can_still_be_read(tmp_path: Path
     _write(tmp_path / "table", 2)
     open_table(str(tmp_path / "table"))
     assert before.collect()["value"].to_list() in ([1], [2])
+
+
+def test_a_table_is_opened_anew_before_its_writes_grow_slow(tmp_path: Path) -> None:
+    path = str(tmp_path / "table")
+    objects = []
+    for number in range(2 * MOST_COMMITS + 2):
+        pl.DataFrame({"number": [number]}).write_delta(path, mode="append")
+        objects.append(open_table(path))
+        assert objects[-1].version() == number
+    assert 2 <= len({id(table) for table in objects}) <= 3
