@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-MOST_ROWS = 400_000  # some tens of megabytes; the rows that one night of storms asks of
+MOST_ROWS = 400_000  # fifty megabytes
 
 
 @dataclass

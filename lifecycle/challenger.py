@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lifecycle.baselines import Baseline
-    from lifecycle.estimator import Estimator
     from lifecycle.pipeline import Pipeline, RetrainPolicy
     from lifecycle.reference import Reference
 
@@ -39,7 +38,6 @@ class Challenger:
     baseline_losses : mean loss of the simple baselines on the gate's window.
     judged : (rows,) the window as the nightly batch asks about it: ``day``, ``label``, ``known_day``, ``score`` and
         the features.
-    estimator : of performance before labels, learnt from the judged rows; None where they do not suffice.
     cpu_seconds : of everything that made it.
     """
 
@@ -53,7 +51,6 @@ class Challenger:
     baseline_losses: Mapping[str, float] = field(repr=False)
     reference: Reference = field(repr=False)
     judged: pl.DataFrame = field(repr=False)
-    estimator: Estimator | None = field(repr=False)
     cpu_seconds: float
 
     def score(self, rows: pl.DataFrame, pipeline: Pipeline) -> np.ndarray:
@@ -136,7 +133,6 @@ def train_challenger(pipeline: Pipeline, rows: pl.DataFrame, day: date) -> Chall
         baseline_losses=losses,
         reference=reference_of(pipeline, judged, trained.threshold),
         judged=judged,
-        estimator=_estimator(pipeline, judged),
         cpu_seconds=time.process_time() - started,
     )
 
@@ -251,12 +247,3 @@ def reference_of(pipeline: Pipeline, judged: pl.DataFrame, threshold: float | No
     days = judged[DAY].to_numpy().astype("datetime64[D]")
     metrics = evaluate(labels, scores, days, pipeline.task, threshold=threshold, slices=None, seed=0).metrics
     return profile(judged, pipeline.inputs, scores, labels, metrics, days)
-
-
-def _estimator(pipeline: Pipeline, judged: pl.DataFrame) -> Estimator | None:
-    from lifecycle.estimator import fit
-
-    try:
-        return fit(judged["score"].to_numpy(), judged[LABEL].to_numpy(), judged[DAY].to_numpy(), pipeline.task)
-    except ValueError:
-        return None  # too few days or one class: without an estimator nothing is estimated

@@ -6,9 +6,8 @@ days differ. What is expected of other forecasts follows in ``estimation.py``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -70,31 +69,6 @@ class Estimator:
         if self.method == "isotonic":
             return np.interp(scores, places, values)
         return np.clip(expit(values[0] + places[0] * logit(scores)), SMALLEST, 1 - SMALLEST)
-
-    def to_json(self) -> str:
-        """The estimator as JSON; ``from_json`` gives an equal one back."""
-        return json.dumps(asdict(self), default=date.isoformat, separators=(",", ":"), allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Estimator:
-        """The estimator that ``to_json`` wrote.
-
-        Raises
-        ------
-        ValueError
-            If the text is not the JSON of an estimator.
-        """
-        try:
-            raw = {name: _tuples(value) for name, value in json.loads(text).items()}
-            return cls(
-                **{
-                    **raw,
-                    "first_day": date.fromisoformat(raw["first_day"]),
-                    "last_day": date.fromisoformat(raw["last_day"]),
-                }
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"this is not the JSON of an estimator ({error!r}); fit it on labelled days again")
 
 
 def fit(scores: np.ndarray, labels: np.ndarray, days: np.ndarray, task: Task, method: Method = "none") -> Estimator:
@@ -292,7 +266,3 @@ def logit(chances: np.ndarray) -> np.ndarray:
 
 def _pairs(matrix: np.ndarray) -> tuple[tuple[float, float], ...]:
     return tuple((float(first), float(second)) for first, second in matrix)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

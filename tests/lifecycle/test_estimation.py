@@ -176,13 +176,6 @@ def test_the_same_scores_give_the_same_estimate() -> None:
     assert estimate(learnt(), scores, days, 0.3) == estimate(learnt(), scores, days, 0.3)
 
 
-@pytest.mark.parametrize("method", ["none", "sigmoid", "isotonic"])
-def test_an_estimator_goes_through_json_unchanged(method: Method) -> None:
-    assert Estimator.from_json(learnt(method).to_json()) == learnt(method)
-    with pytest.raises(ValueError, match="not the JSON of an estimator"):
-        Estimator.from_json("{}")
-
-
 def test_labels_that_are_known_already_count_as_they_are() -> None:
     frame = world(20 * 7, 15)
     realised = realised_weeks(frame, "classification", 0.3)
@@ -225,7 +218,6 @@ def residuals(days: int, seed: int, spread: float = 5.0, size: float = 1.0) -> p
 
 def test_errors_of_a_regression_are_estimated_from_residuals_of_like_scores() -> None:
     estimator = fit(*arrays(residuals(84, 1)), "regression")
-    assert Estimator.from_json(estimator.to_json()) == estimator
     for spread in (5.0, 2.5):
         frame = residuals(30 * 7, 2, spread)
         made, happened = estimate_weeks(frame, estimator), realised_weeks(frame, "regression")
