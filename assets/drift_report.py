@@ -12,7 +12,6 @@ from assets import stage
 from assets.batch_predictions import predictions_table
 from assets.examples import read_labels
 from assets.scored_again import score_again
-from lifecycle.calendar import WEEK_DAYS
 from lifecycle.pipeline import Pipeline
 from resources.evidently import write_report
 from resources.lake import Lake
@@ -87,10 +86,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 f"{FULL_REPORT_FEATURES} features that can do most harm is made once a week and when an error begins.",
                 kinds={"evidently", "deltalake"},
                 deps=[
-                    stage.trailing(
-                        stage.key(pipeline, "batch_predictions"),
-                        window - 1 + WEEK_DAYS * pipeline.monitor.seasonal_weeks,
-                    ),
+                    stage.trailing(stage.key(pipeline, "batch_predictions"), pipeline.monitor.drift_lookback_days - 1),
                     stage.trailing(stage.key(pipeline, "validated", pipeline.label.table), window - 1),
                 ],
                 columns=_COLUMNS,
@@ -152,10 +148,10 @@ def _days(rows: "pl.DataFrame") -> int:
 def _compare(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> _Compared:
     import polars as pl
 
-    from lifecycle.monitoring import Champion, lookback_days, monitor_night
+    from lifecycle.monitoring import Champion, monitor_night
 
     first = day - timedelta(days=pipeline.monitor.drift_days - 1)
-    earliest = day - timedelta(days=lookback_days(pipeline.monitor) - 1)
+    earliest = day - timedelta(days=pipeline.monitor.drift_lookback_days - 1)
     issued = lake.read(predictions_table(pipeline), earliest, day).filter(pl.col("score").is_not_null())
     rows = issued.filter(pl.col("day") >= first)
     if not rows.height:

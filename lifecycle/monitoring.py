@@ -12,7 +12,6 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lifecycle import distances, harm
-from lifecycle.calendar import WEEK_DAYS
 from lifecycle.day_report import ColumnReport, DayReport, PredictionSummary
 from lifecycle.measured import Column, Days, Judged, dated, days_of, judged_rows, measure
 from lifecycle.monitoring_text import errors_of, warnings_of
@@ -60,8 +59,8 @@ def monitor_night(
 
     Parameters
     ----------
-    issued : (rows,) forecasts of ``lookback_days`` with ``day``, ``score``, the features and slices and, as far as
-        known, ``label``.
+    issued : (rows,) forecasts of ``MonitorRule.drift_lookback_days`` with ``day``, ``score``, the features and slices
+        and, as far as known, ``label``.
     last : the day that is asked about.
     own : which rows the champion has forecast.
 
@@ -80,11 +79,6 @@ def monitor_night(
     past = issued.filter(pl.col("day") < last).with_columns(pl.when(own).then(pl.col("score")).alias("score"))
     seasonal = seasonal_reference(champion.reference, past, rule.seasonal_weeks, slices=pipeline.slices)
     return monitor_day(champion, window, rule, pipeline.task, pipeline.inputs, seasonal)
-
-
-def lookback_days(rule: MonitorRule) -> int:
-    """Days of forecasts that ``monitor_night`` looks at."""
-    return rule.drift_days + WEEK_DAYS * rule.seasonal_weeks
 
 
 def monitor_day(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lifecycle.alert_rules import SEEDS, AlertRule
-from lifecycle.calendar import Calendar
+from lifecycle.calendar import WEEK_DAYS, Calendar
 from lifecycle.contract import Contract
 from lifecycle.features import Derived, Feature, Lookup, View, feature_names
 
@@ -206,6 +206,11 @@ class MonitorRule:
             raise ValueError(f"harmful_days ({self.harmful_days}) must lie between 1 and of_days ({self.of_days})")
         if not 0 < self.false_discovery_rate < 1:
             raise ValueError(f"false_discovery_rate is {self.false_discovery_rate}; it must lie between 0 and 1")
+
+    @property
+    def drift_lookback_days(self) -> int:
+        """Days of forecasts that the drift report looks at: its window, and like days before its first."""
+        return self.drift_days + WEEK_DAYS * self.seasonal_weeks
 
 
 @dataclass(frozen=True)

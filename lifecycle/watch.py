@@ -64,11 +64,9 @@ class Watch:
 
     def lookback(self, monitors: Iterable[Monitor] = MONITORS) -> int:
         """Days of forecasts that these monitors look at."""
-        from lifecycle.monitoring import lookback_days
-
         rule = self.pipeline.monitor
         needed = {
-            "drift": lookback_days(rule),
+            "drift": rule.drift_lookback_days,
             "realised": rule.performance_days + 1,
             "concept": 1 + WEEK_DAYS + self.pipeline.label.longest_wait_days,
             "estimate": 1 + max(WEEK_DAYS + self.pipeline.label.longest_wait_days, self.pipeline.gate.window_days),
