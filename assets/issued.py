@@ -14,6 +14,8 @@ from resources.lake import Lake
 if TYPE_CHECKING:
     import polars as pl
 
+# How long the forecasts of a day took, features and scores, when they were issued; the same in all rows of a day.
+BATCH_SECONDS = "batch_seconds"
 # On runs that make partitions again because of what they were made from; the value says what that was.
 REPAIR_TAG = "perennial/repair"
 
@@ -86,6 +88,23 @@ def issued_versions(pipeline: Pipeline, lake: Lake, days: Sequence[date]) -> Map
     rows = read_issued(pipeline, lake, min(days), max(days), ["day", "model_version"])
     found = rows.filter(pl.col("day").is_in(list(days))).group_by("day").agg(pl.col("model_version").max())
     return dict(found.iter_rows())
+
+
+def issued_seconds(pipeline: Pipeline, lake: Lake, days: Sequence[date]) -> dict[date, float | None]:
+    """How long each day's forecasts took when they were issued; days on which nothing was are left out.
+
+    None where it is not known: the forecasts are of a release that did not keep it. Forecasts that are made again take
+    the figure over, so the table of what they are now has it, too.
+    """
+    import polars as pl
+
+    if not days or not lake.exists(predictions_table(pipeline)):
+        return {}
+    rows = lake.read(predictions_table(pipeline), min(days), max(days))
+    if BATCH_SECONDS not in rows.columns:
+        rows = rows.with_columns(pl.lit(None, dtype=pl.Float64).alias(BATCH_SECONDS))
+    issued = rows.filter(pl.col("day").is_in(list(days)), pl.col("model_version").is_not_null())
+    return dict(issued.group_by("day").agg(pl.col(BATCH_SECONDS).max()).iter_rows())
 
 
 def _same(pipeline: Pipeline, before: "pl.DataFrame", after: "pl.DataFrame") -> bool:

@@ -1,5 +1,11 @@
-"""The check that the inputs of forecasts are the same everywhere: as they were stored, offline and online."""
+"""The check that the inputs of forecasts are the same everywhere: as they were stored, offline and online.
 
+It asks the online store as a service would, request by request, and so tells how long one takes, too.
+"""
+
+import math
+import time
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +22,9 @@ from resources.lake import Lake
 if TYPE_CHECKING:
     import polars as pl
 
+PARITY = "parity"
+# On the check: the time within which 99 of 100 requests had their features from the online store, in milliseconds.
+ONLINE_P99_MS = "online_p99_ms"
 NIGHT = timedelta(days=1)
 
 
@@ -24,10 +33,10 @@ def parity_check(pipeline: Pipeline, forecasts: dg.AssetKey, table: str) -> dg.A
 
     @dg.asset_check(
         asset=forecasts,
-        name="parity",
+        name=PARITY,
         description=f"The inputs of {pipeline.proofs.forecasts} forecasts are asked for again, from the offline store "
         "and from the online store at the close of the day: all three are equal to the last digit. What a model is "
-        "served with online is what it was trained and tested with.",
+        "served with online is what it was trained and tested with. Online they are asked for one by one and timed.",
         # Forecasts need no online store; the comparison does.
         additional_deps=[stage.key(pipeline, "online_features")],
         partitions_def=stage.partitions(pipeline),
@@ -69,12 +78,14 @@ def _result(
     offline = store.retrieve(pipeline, asked)
     stands, online, unavailable = None, None, ""
     moved_on: dict[str, pl.Series] = {}
+    timed: dict[str, float] = {}
     at = pl.repeat(value=False, n=asked.height, dtype=pl.Boolean, eager=True)
     try:
         stands = store.online_through(pipeline)
         at = pl.Series([moment == stands for moment in asked[PREDICTION_TIME]], dtype=pl.Boolean)
         if at.any():
-            online, moved_on = _online(pipeline, asked.filter(at), store)
+            online, moved_on, seconds = _online(pipeline, asked.filter(at), store)
+            timed = _timed(seconds)
     except OnlineStoreUnavailable as error:
         unavailable = str(error)
     found = pl.concat(
@@ -91,7 +102,7 @@ def _result(
         message += unavailable or _agreement(online, stands, moved_on)
     return stage.passed(
         forecasts,
-        "parity",
+        PARITY,
         not found.height and not unavailable,
         message,
         warn=not found.height,
@@ -99,6 +110,7 @@ def _result(
             "forecasts": batch.height,
             "compared_online": 0 if online is None else online.height,
             "online_stands_at": str(stands),
+            **timed,
             "disagreements": stage.markdown_table(found, 50),
         },
     )
@@ -106,17 +118,36 @@ def _result(
 
 def _online(
     pipeline: Pipeline, asked: "pl.DataFrame", store: FeatureStore
-) -> tuple["pl.DataFrame", dict[str, "pl.Series"]]:
-    """The online store's answers at the moment it stands at, and where it has moved on since by what was pushed."""
+) -> tuple["pl.DataFrame", dict[str, "pl.Series"], list[float]]:
+    """The online store's answers at the moment it stands at, and where it has moved on since by what was pushed.
+
+    Beside them how many seconds each took.
+    """
     import polars as pl
 
-    requests = asked.with_columns(pl.col("event_time").alias(pipeline.spine.event_time))
-    answers = store.online(pipeline, requests.rows(named=True), as_of=asked[PREDICTION_TIME][0])
+    columns = asked.with_columns(pl.col("event_time").alias(pipeline.spine.event_time))
+    requests, as_of = columns.rows(named=True), asked[PREDICTION_TIME][0]
+    store.online(pipeline, requests[:1], as_of)  # opens the connection, which a service keeps open
+    answers, seconds = [], []
+    for request in requests:
+        started = time.perf_counter()
+        answers.append(store.online(pipeline, [request], as_of))
+        seconds.append(time.perf_counter() - started)
     moved_on = {
-        view: pl.Series([row.status == "missing" and row.event_timestamp is not None for row in rows], dtype=pl.Boolean)
-        for view, rows in answers.views.items()
+        view: pl.Series(
+            [row.status == "missing" and row.event_timestamp is not None for one in answers for row in one.views[view]],
+            dtype=pl.Boolean,
+        )
+        for view in answers[0].views
     }
-    return answers.frame, moved_on
+    return pl.concat([one.frame for one in answers]), moved_on, seconds
+
+
+def _timed(seconds: Sequence[float]) -> dict[str, float]:
+    """Median and 99th percentile of how long requests took, by nearest rank: of fewer than 100 it is the slowest."""
+    ordered = sorted(seconds)
+    ranks = {"online_median_ms": 0.5, ONLINE_P99_MS: 0.99}
+    return {name: stage.number(1000 * ordered[math.ceil(share * len(ordered)) - 1]) for name, share in ranks.items()}
 
 
 def _agreement(online: "pl.DataFrame | None", stands: datetime | None, moved_on: dict[str, "pl.Series"]) -> str:

@@ -21,6 +21,43 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Served:
+    """How the forecasts that a night issued came about; None where no version served.
+
+    Parameters
+    ----------
+    error_rate : share of them that came out without a score.
+    batch_seconds : how long all of them took, features and scores; None, too, where a release before did not keep it.
+    """
+
+    forecasts: int
+    error_rate: float | None
+    batch_seconds: float | None
+
+    @property
+    def forecasts_per_second(self) -> float | None:
+        return self.forecasts / self.batch_seconds if self.batch_seconds else None
+
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """What the table and the page tell, by name."""
+        return {
+            "error_rate": self.error_rate,
+            "batch_seconds": self.batch_seconds,
+            "forecasts_per_second": self.forecasts_per_second,
+        }
+
+    @property
+    def text(self) -> str:
+        if self.error_rate is None:
+            return "no version served"
+        said = f"{self.forecasts:,} forecasts issued, {self.error_rate:.2%} without a score; "
+        if self.batch_seconds is None or self.forecasts_per_second is None:
+            return said + "how long they took is not known"
+        return said + f"they took {self.batch_seconds:.3g} s, {self.forecasts_per_second:,.0f} a second"
+
+
+@dataclass(frozen=True)
 class Night:
     """What a day's close tells of performance.
 
@@ -28,13 +65,12 @@ class Night:
     ----------
     concept, outlook : None before a version has forecast.
     forecasts : (rows,) that the report judges, with ``score`` and ``label``.
-    error_rate : share of the day's forecasts that came out without a score though a version served; None without any.
     week_to, week_ranking : the newest week whose labels have come, and its AUC or R².
     """
 
     report: "PerformanceReport"
     forecasts: "pl.DataFrame"
-    error_rate: float | None
+    served: Served
     version: Version | None
     concept: "Concept | None"
     outlook: "Outlook | None"
@@ -53,12 +89,15 @@ def page(pipeline: Pipeline, day: date, night: Night, lake: Lake) -> dict[str, A
     concern = report.errors or (night.concept and night.concept.errors) or (night.outlook and night.outlook.errors)
     if concern or day.weekday() == pipeline.monitor.report_weekday:
         metadata |= {**_outlook_picture(pipeline, day, lake), **_value_picture(pipeline, night)}
+        metadata |= _speed_picture(pipeline, day, lake)
+    metadata["served"] = night.served.text
     if night.outlook:
         metadata["estimated"] = outlook_text(night.outlook)
         metadata["estimates_so_far"] = night.outlook.grade.verdict
     if report.slices.height:
         metadata["slices"] = stage.markdown_table(report.slices, 30)
-    numbers = {name: stage.number(value) for name, value in report.metrics.items() if value is not None}
+    known = {**report.metrics, **night.served.numbers}
+    numbers = {name: stage.number(value) for name, value in known.items() if value is not None}
     return metadata | {
         **numbers,
         "intervals": stage.markdown_table(_intervals(report)),
@@ -119,6 +158,22 @@ def _value_picture(pipeline: Pipeline, night: Night) -> dict[str, Any]:
     thresholds, values = (curve[name].to_numpy() for name in ("threshold", "value_per_1000"))
     png = plots.value_by_threshold(thresholds, values, threshold, title, unit, *ends)
     return {"value": dg.MetadataValue.md(stage.image(png, title))}
+
+
+def _speed_picture(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any]:
+    """How long the forecasts of the last months took."""
+    import polars as pl
+
+    from lifecycle import plots
+
+    past = _drawn(pipeline, day, lake)
+    known = past.filter(pl.col("batch_seconds").is_not_null())
+    if known.height < 2:
+        return {}
+    last, rate = known["batch_seconds"][-1], known["forecasts_per_second"][-1]
+    title = f"The forecasts issued at the close of {known['day'][-1]} took {last:.3g} s, {rate:,.0f} a second"
+    png = plots.over_days(known["day"].to_list(), {"seconds": known["batch_seconds"].to_list()}, title, "seconds")
+    return {"speed": dg.MetadataValue.md(stage.image(png, title))}
 
 
 def _drawn(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame":

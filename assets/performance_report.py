@@ -9,9 +9,9 @@ import dagster as dg
 
 from assets import stage
 from assets.examples import read_labels
-from assets.issued import read_issued
+from assets.issued import issued_seconds, read_issued
 from assets.performance_history import kept_columns, past_estimates, past_excess, performance_table, read_past
-from assets.performance_page import Night, outlook_text, page
+from assets.performance_page import Night, Served, outlook_text, page
 from lifecycle.calendar import WEEK_DAYS
 from lifecycle.pipeline import Pipeline, Task
 from resources.lake import Lake
@@ -48,6 +48,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                     ("day", "date", "close of this day"),
                     ("rows", "int", "forecasts with a label"),
                     ("error_rate", "float", "share of the day's forecasts without a score though a version served"),
+                    ("batch_seconds", "float", "how long they took when they were issued: features and scores"),
+                    ("forecasts_per_second", "float", "how many a second that is"),
                     ("errors", "string", "limits exceeded beyond sampling error, as JSON"),
                     ("slices", "string", "the same metrics per slice, as JSON"),
                     ("model_version", "int", "the version that forecast last"),
@@ -120,7 +122,7 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
     from lifecycle.performance import realised
 
     rule, task = pipeline.monitor, pipeline.task
-    issued, failed = _issued(pipeline, day, lake)
+    issued, served = _issued(pipeline, day, lake)
     happened = issued.filter(pl.col("day") <= day)
     judging = happened.filter(pl.col("day") > day - timedelta(days=rule.performance_days))
     week_to = day - timedelta(days=pipeline.label.longest_wait_days)
@@ -140,19 +142,19 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
         judged=judged,
     )
     if version is None or reference is None:
-        return Night(report, judging, failed, None, None, None, week_to, week_ranking)
+        return Night(report, judging, served, None, None, None, week_to, week_ranking)
     own = issued.filter(pl.col("model_version") == version.number)
     seen = {**_judged_excess(judged, task), **past_excess(past, version.number, day, rule.concept_days)}
     concept = concept_drift({**seen, **excess_by_day(own, task)}, rule, day)
     before = past_estimates(past, week_to, week_ranking)
     ahead = outlook(judged, own, before, reference, rule, task, day, pipeline.gate.window_days, version.threshold)
-    return Night(report, judging, failed, version, concept, ahead, week_to, week_ranking)
+    return Night(report, judging, served, version, concept, ahead, week_to, week_ranking)
 
 
-def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, float | None]":
+def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, Served]":
     """Forecasts by the day of their event up to tomorrow, in order, with the labels known by the close.
 
-    Beside them the share of the last day's that have no score though a version served.
+    Beside them how those of the last day came about.
     """
     import polars as pl
 
@@ -162,11 +164,14 @@ def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, f
     issued = read_issued(pipeline, lake, first - timedelta(days=1), day, [*columns])
     labels = read_labels(pipeline, lake, first, day).select(*key, "label")
     joined = issued.filter(pl.col("score").is_not_null()).join(labels, on=key, how="left")
-    served = issued.filter(pl.col("event_day") > day, pl.col("model_version").is_not_null())
+    tonight = issued.filter(pl.col("event_day") > day, pl.col("model_version").is_not_null())
     finite = pl.col("score").is_finite().fill_null(value=False)
-    failed = 1 - served.select(finite.mean()).item() if served.height else None
+    failed = 1 - tonight.select(finite.mean()).item() if tonight.height else None
+    seconds = issued_seconds(pipeline, lake, [day]).get(day) if tonight.height else None
     # The lake gives rows of a day in the order they were written; the last version must be the last.
-    return joined.with_columns(pl.col("event_day").alias("day")).sort("day", *key), failed
+    return joined.with_columns(pl.col("event_day").alias("day")).sort("day", *key), Served(
+        tonight.height, failed, seconds
+    )
 
 
 def _judged_excess(judged: "pl.DataFrame | None", task: Task) -> dict[date, float]:
@@ -188,7 +193,7 @@ def _row(day: date, night: Night) -> "pl.DataFrame":
     values: dict[str, Any] = {
         "day": day,
         **metrics,
-        "error_rate": night.error_rate,
+        **night.served.numbers,
         "rows": report.rows,
         "errors": json.dumps(list(report.errors)),
         "slices": report.slices.write_json() if report.slices.height else "[]",

@@ -7,7 +7,7 @@ what went wrong and what went well, since the latter ends a problem. Not what is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,9 @@ from assets import stage
 from assets.batch_predictions import predictions_table
 from assets.deployment import CAUSE_TAG, DECIDED_BY_TAG, TAG_LENGTH
 from assets.drift_report import drift_table
+from assets.parity import ONLINE_P99_MS, PARITY
 from assets.performance_history import performance_table
-from lifecycle.alert_rules import Measure, Measurement, Verdict, judge
+from lifecycle.alert_rules import Measurement, Verdict, judge
 from lifecycle.performance import STANDARD_ERRORS
 from lifecycle.pipeline import Pipeline
 from pipelines.event_log import Evaluation
@@ -130,30 +131,39 @@ def of_retrainings(
 def of_rules(
     pipelines: Sequence[Pipeline], evaluations: Sequence[Evaluation], lake: Lake, registry: Registry
 ) -> Iterator[Event]:
-    """Rules of thumb on the newest day whose reports were made; being within the limit again ends the problem."""
+    """Rules of thumb on the newest day whose reports were made, and the newest whose requests were asked online.
+
+    Being within the limit again ends the problem.
+    """
     for pipeline in pipelines:
         reports = {stage.key(pipeline, name) for name in ("drift_report", "performance_report")}
-        made = [found for found in evaluations if found.check.asset_key in reports and found.day is not None]
-        if not made:
-            continue
-        newest = max(made, key=lambda found: (found.day, found.record))
-        measured = measurements(pipeline, newest.day, lake, registry)  # type: ignore[arg-type]
-        for verdict in judge(pipeline.monitor.alerts, measured):
-            yield _met(pipeline, verdict, newest)
+        parity = dg.AssetCheckKey(stage.key(pipeline, "batch_predictions"), PARITY)
+        if made := _newest(found for found in evaluations if found.check.asset_key in reports):
+            measured = measurements(pipeline, made.day, lake, registry)  # type: ignore[arg-type]
+            yield from (_met(pipeline, verdict, made) for verdict in judge(pipeline.monitor.alerts, measured))
+        timed = (found for found in evaluations if found.check == parity and ONLINE_P99_MS in found.numbers)
+        if asked := _newest(timed):
+            yield from (_met(pipeline, verdict, asked) for verdict in judge(pipeline.monitor.alerts, [latency(asked)]))
+
+
+def latency(parity: Evaluation) -> Measurement:
+    """How long requests took to get their features from the online store, as the check of a night timed them."""
+    subject = f"the features of one request from the online store ({parity.numbers['compared_online']:.0f} asked)"
+    return Measurement("latency_p99_ms", parity.numbers[ONLINE_P99_MS], subject)
 
 
 def measurements(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> Iterator[Measurement]:
-    """What the reports of a day hold that rules speak of: columns named as a measure, PSI, and AUC or R²."""
+    """What the reports of a day hold that rules speak of: PSI, the error rate, and AUC or R²."""
     import polars as pl
 
     schema = {"day": pl.Date()}
     for row in lake.read_if_exists(drift_table(pipeline), schema, day, day).iter_rows(named=True):
         if row["psi"] is not None:
             yield Measurement("psi", row["psi"], row["name"], noise=row["expected_psi"])
-    names: tuple[Measure, ...] = ("latency_p99_ms", "error_rate")
     ranking = "auc" if pipeline.task == "classification" else "r2"
     for row in lake.read_if_exists(performance_table(pipeline), schema, day, day).iter_rows(named=True):
-        yield from (Measurement(name, row[name]) for name in names if row.get(name) is not None)
+        if row.get("error_rate") is not None:
+            yield Measurement("error_rate", row["error_rate"])
         if row.get(ranking) is not None:
             noise = STANDARD_ERRORS * (row.get(f"{ranking}_standard_error") or 0.0)
             yield Measurement(
@@ -170,12 +180,19 @@ def _baseline(pipeline: Pipeline, day: date, metric: str, lake: Lake, registry: 
     return registry.reference(registry.version(pipeline.name, int(issued[-1]))).metrics.get(metric)
 
 
+def _newest(evaluations: Iterable[Evaluation]) -> Evaluation | None:
+    """The last evaluation of the newest day."""
+    of_days = [found for found in evaluations if found.day is not None]
+    return max(of_days, key=lambda found: (found.day, found.record), default=None)
+
+
 def _met(pipeline: Pipeline, verdict: Verdict, report: Evaluation) -> Event:
     asset = "drift_report" if verdict.rule.measure == "psi" else "performance_report"
+    page = f"/assets/{pipeline.name}/{asset}?view=partitions&partition={report.day}"
     common: dict[str, Any] = {
         "source": f"rule {verdict.rule.name}",
         "about": pipeline.name,
-        "link": f"/assets/{pipeline.name}/{asset}?view=partitions&partition={report.day}",
+        "link": _page_of(report) if report.check.name == PARITY else page,
         "day": report.day,
         "at": _moment(report.at),
     }

@@ -5,8 +5,8 @@ Dagster has no public way to walk the evaluations of checks; ``asset_sensor`` se
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from math import inf
 
@@ -31,6 +31,7 @@ class Evaluation:
     record : number of the evaluation in the event log; grows with time.
     at : seconds since the epoch.
     day : the partition, None for an evaluation of a whole range.
+    numbers : the numbers among its metadata, by name.
     """
 
     record: int
@@ -41,6 +42,7 @@ class Evaluation:
     severity: dg.AssetCheckSeverity
     message: str
     run_id: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -95,5 +97,13 @@ def _evaluations(instance: dg.DagsterInstance, after: int) -> Iterator[Evaluatio
                 severity=found.severity,
                 message=found.description or "",
                 run_id=record.run_id,
+                numbers=_numbers(found.metadata),
             )
         after = records[-1].storage_id
+
+
+def _numbers(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, float]:
+    numeric = (dg.FloatMetadataValue, dg.IntMetadataValue)
+    return {
+        name: value.value for name, value in metadata.items() if isinstance(value, numeric) and value.value is not None
+    }
