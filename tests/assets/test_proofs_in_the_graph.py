@@ -194,6 +194,8 @@ def test_night_after_night_stored_inputs_are_what_both_stores_say(driver: Driver
         assert seen.passed
         assert seen.message == "25 forecasts with 7 inputs: stored = offline = online"
         assert seen.metadata["online_stands_at"] == str(CALENDAR.close(day))
+        median, p99 = (float(str(seen.metadata[name])) for name in ("online_median_ms", "online_p99_ms"))
+        assert 0 < median <= p99
 
 
 def test_an_old_day_built_again_is_compared_with_the_offline_store_alone(driver: Driver) -> None:
@@ -203,6 +205,7 @@ def test_an_old_day_built_again_is_compared_with_the_offline_store_alone(driver:
     assert seen.passed
     assert "stored = offline; the online store stands at" in seen.message
     assert (seen.metadata["compared_online"], seen.metadata["forecasts"]) == (0, 25)
+    assert "online_p99_ms" not in seen.metadata
 
 
 def test_days_that_are_built_in_one_run_are_compared_in_one_run(driver: Driver) -> None:
@@ -213,6 +216,8 @@ def test_days_that_are_built_in_one_run_are_compared_in_one_run(driver: Driver) 
     seen = last_check(driver, "batch_predictions", "parity")
     assert seen.passed
     assert 0 < int(str(seen.metadata["compared_online"])) < 25
+    took = driver.lake.read(f"{TINY.name}/batch_predictions", NIGHTS[0], LAST).select("day", "batch_seconds").unique()
+    assert took["day"].sort().to_list() == NIGHTS, "each day has a figure of its own"
 
 
 def test_a_value_overwritten_online_is_shown_with_all_three(driver: Driver) -> None:

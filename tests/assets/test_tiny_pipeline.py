@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -21,6 +23,7 @@ FIRST_NIGHT = date(2024, 2, 29)
 RETRAINED = FIRST_NIGHT + timedelta(days=TINY.retraining.cool_down_days)
 LAST_NIGHT = RETRAINED + timedelta(days=1)
 SLOTS_A_DAY = 40
+SERVED = ("batch_seconds", "forecasts_per_second")
 
 # The till of one café could not be read on the 5th: that hour's orders are delivered two days later.
 LATE_SLOT, LATE_FROM, LATE_TO = "market-2024-03-05-12", date(2024, 3, 5), date(2024, 3, 7)
@@ -228,6 +231,45 @@ def test_an_outcome_delivered_late_counts_once_and_from_the_day_it_came(life: Li
     (late,) = life.read("validated/orders").filter(pl.col("slot_id") == LATE_SLOT).rows(named=True)
     assert late["available_at"] == CALENDAR.close(LATE_TO)
     assert late["counted_at"] == datetime.combine(LATE_FROM, time(12), UTC)
+
+
+def test_how_long_the_forecasts_of_a_night_took_is_told_from_the_first_version_on(life: Life) -> None:
+    forecasts = life.read("batch_predictions").group_by("day").agg(pl.col("batch_seconds").unique())
+    took = {day: seconds for day, (seconds,) in forecasts.iter_rows()}
+    report = life.read("performance_report").select("day", "error_rate", "batch_seconds", "forecasts_per_second")
+
+    assert report.row(0) == (FIRST_NIGHT, None, None, None), "no version served"
+    for day, failed, seconds, rate in report.rows()[1:]:
+        assert (failed, seconds, rate) == (0.0, took[day], SLOTS_A_DAY / took[day])
+        assert 0 < seconds < 60
+    page = _page(life.driver)
+    assert page["batch_seconds"] == pytest.approx(took[LAST_NIGHT], rel=1e-3)
+    assert page["forecasts_per_second"] == pytest.approx(SLOTS_A_DAY / took[LAST_NIGHT], rel=1e-3)
+    assert str(page["served"]).startswith("40 forecasts issued, 0.00% without a score; they took ")
+
+
+def test_how_long_forecasts_of_an_earlier_release_took_is_not_known(life: Life, tmp_path: Path) -> None:
+    shutil.copytree(life.driver.settings.root, tmp_path / "home")
+    driver = Driver(TINY, Settings(home=tmp_path / "home"))
+    for table, since in (("batch_predictions", ["batch_seconds"]), ("performance_report", list(SERVED))):
+        rows = driver.lake.read(f"{TINY.name}/{table}").drop(since)
+        shutil.rmtree(driver.lake.path(f"{TINY.name}/{table}"))
+        driver.lake.write(f"{TINY.name}/{table}", rows, FIRST_NIGHT, LAST_NIGHT)
+
+    assert driver.night(LAST_NIGHT).success
+    report = driver.lake.read(f"{TINY.name}/performance_report", LAST_NIGHT, LAST_NIGHT)
+    assert report.select("error_rate", *SERVED).row(0) == (0.0, None, None)
+    page = _page(driver)
+    assert not set(SERVED) & set(page)
+    assert page["served"] == "40 forecasts issued, 0.00% without a score; how long they took is not known"
+    driver.instance.dispose()
+
+
+def _page(driver: Driver) -> dict[str, object]:
+    event = driver.instance.get_latest_materialization_event(dg.AssetKey([TINY.name, "performance_report"]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
 
 
 def test_building_a_night_again_gives_the_same_bytes_and_the_model_that_was_live_then(life: Life) -> None:

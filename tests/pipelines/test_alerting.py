@@ -1,6 +1,7 @@
 """Whatever fails is heard of once, and so is its end: runs, checks, ticks, retrainings, rules of thumb."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from assets.drift_report import drift_table
 from assets.performance_history import performance_table
+from lifecycle.alert_rules import AlertRule
 from pipelines.alert_sources import of_rules, of_ticks
 from pipelines.driver import FIRST_MODEL_SENSOR, Driver
 from pipelines.event_log import Evaluation
@@ -18,7 +20,7 @@ from resources.alerts import Alert, Alerts, Resolved, alerts
 from resources.configured import plain_clients
 from resources.settings import Settings
 from tests.loopback import Webhook, webhook
-from tests.tiny import FIRST_DAY, TINY, check_key, day_rows, write_day, write_rows
+from tests.tiny import FIRST_DAY, TINY, check_key, day_rows, last_check, variant, write_day, write_rows
 
 SENSOR = "alert_on_failures"
 Line = dict[str, Any]
@@ -196,7 +198,8 @@ def test_rules_judge_what_the_reports_hold_and_are_silent_about_the_rest(driver:
         report = Evaluation(
             7, 0.0, check_key("drift_report", "no_drift"), day, True, dg.AssetCheckSeverity.WARN, "", ""
         )
-        return list(of_rules([TINY], [report], driver.lake, registry))
+        parity = replace(report, check=check_key("batch_predictions", "parity"))  # the online store was not asked
+        return list(of_rules([TINY], [report, parity], driver.lake, registry))
 
     assert events() == [], "no report yet, no verdict"
 
@@ -208,12 +211,33 @@ def test_rules_judge_what_the_reports_hold_and_are_silent_about_the_rest(driver:
     assert psi.link == f"/assets/{TINY.name}/drift_report?view=partitions&partition={day}"
 
     drift(prediction=0.1)
-    served = pl.DataFrame({"day": [day], "rows": [40], "latency_p99_ms": [240.0], "error_rate": [0.002]})
+    served = pl.DataFrame({"day": [day], "rows": [40], "error_rate": [0.002]})
     driver.lake.write(performance_table(TINY), served, day, day)
     found = {event.source: event for event in events()}
+    assert set(found) == {"rule PSI", "rule error rate"}
     assert isinstance(found["rule PSI"], Resolved)
-    assert isinstance(found["rule p99 latency"], Alert)
     assert isinstance(found["rule error rate"], Resolved)
+
+
+def test_requests_that_a_night_timed_are_held_against_the_limit_of_p99(driver: Driver) -> None:
+    impatient = AlertRule("p99 latency", "latency_p99_ms", 1e-6)
+    cafes = variant(monitor=replace(TINY.monitor, alerts=(impatient,)))
+
+    for day, pipeline in ((FIRST_DAY, cafes), (FIRST_DAY + timedelta(days=1), TINY)):
+        driver.land(day)
+        assert [run.success for run in driver.nights()] == [True]
+        seen = last_check(driver, "batch_predictions", "parity")
+        asking = Driver(pipeline, driver.settings)
+        asking.cursors = driver.cursors
+        (told,) = [line for line in tick(asking) if line["source"] == "rule p99 latency"]
+        if pipeline is TINY:
+            assert told["kind"] == "resolved"
+            continue
+        p99 = float(str(seen.metadata["online_p99_ms"]))
+        said = f"p99 latency of the features of one request from the online store (25 asked) is {p99:.3g}, above 1e-06"
+        assert (told["severity"], told["message"]) == ("WARN", f"{day}: {said}")
+        link = f"/assets/{TINY.name}/batch_predictions?view=checks&checkDetail=parity"
+        assert told["link"] == f"http://localhost:3000{link}"
 
 
 def test_the_schedule_asks_for_the_oldest_day_that_is_due(driver: Driver) -> None:
