@@ -98,9 +98,10 @@ def issued_seconds(pipeline: Pipeline, lake: Lake, days: Sequence[date]) -> dict
     """
     import polars as pl
 
-    if not days or not lake.exists(predictions_table(pipeline)):
+    there = set(lake.days(predictions_table(pipeline))) & set(days)
+    if not there:
         return {}
-    rows = lake.read(predictions_table(pipeline), min(days), max(days))
+    rows = lake.read(predictions_table(pipeline), min(there), max(there))
     if BATCH_SECONDS not in rows.columns:
         rows = rows.with_columns(pl.lit(None, dtype=pl.Float64).alias(BATCH_SECONDS))
     issued = rows.filter(pl.col("day").is_in(list(days)), pl.col("model_version").is_not_null())

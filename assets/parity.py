@@ -140,7 +140,7 @@ def _online(
         )
         for view in answers[0].views
     }
-    return pl.concat([one.frame for one in answers]), moved_on, seconds
+    return pl.concat([one.frame for one in answers], how="vertical_relaxed"), moved_on, seconds
 
 
 def _timed(seconds: Sequence[float]) -> dict[str, float]:

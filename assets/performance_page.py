@@ -157,7 +157,8 @@ def _value_picture(pipeline: Pipeline, night: Night) -> dict[str, Any]:
     title = f"Acting from {threshold:.2f} on was worth {made:,.0f} {unit}"
     thresholds, values = (curve[name].to_numpy() for name in ("threshold", "value_per_1000"))
     png = plots.value_by_threshold(thresholds, values, threshold, title, unit, *ends)
-    return {"value": dg.MetadataValue.md(stage.image(png, title))}
+    # Not "value": a metric has that name.
+    return {"value_by_threshold": dg.MetadataValue.md(stage.image(png, title))}
 
 
 def _speed_picture(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any]:

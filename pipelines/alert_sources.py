@@ -188,11 +188,11 @@ def _newest(evaluations: Iterable[Evaluation]) -> Evaluation | None:
 
 def _met(pipeline: Pipeline, verdict: Verdict, report: Evaluation) -> Event:
     asset = "drift_report" if verdict.rule.measure == "psi" else "performance_report"
-    page = f"/assets/{pipeline.name}/{asset}?view=partitions&partition={report.day}"
+    link = f"/assets/{pipeline.name}/{asset}?view=partitions&partition={report.day}"
     common: dict[str, Any] = {
         "source": f"rule {verdict.rule.name}",
         "about": pipeline.name,
-        "link": _page_of(report) if report.check.name == PARITY else page,
+        "link": _page_of(report) if verdict.rule.measure == "latency_p99_ms" else link,
         "day": report.day,
         "at": _moment(report.at),
     }
