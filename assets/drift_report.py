@@ -59,6 +59,7 @@ _COLUMNS = (
     ("harm_standard_error", "float", "its sampling error"),
     ("jump_harm", "float", "what a day unlike those before costs, if the values that moved are of no use"),
     ("jump_group", "string", "slice whose rows jumped; empty for all rows"),
+    ("jump_alone", "bool", "whether the columns that it goes with did not jump"),
     ("harmful_days", "int", "of the last days, how many were harmful"),
     ("harmful", "bool", "an error"),
     ("rank", "float", "size × importance × harm: what to look at first"),

@@ -14,6 +14,7 @@ from resources.lake import Lake
 if TYPE_CHECKING:
     import polars as pl
 
+    from lifecycle.concept import DayErrors
     from lifecycle.estimation import Estimate
 
 
@@ -29,6 +30,7 @@ def kept_columns() -> "dict[str, pl.DataType]":
         "day": pl.Date(),
         "model_version": pl.Int64(),
         "excess": pl.Float64(),
+        "level": pl.Float64(),
         "estimated": pl.Float64(),
         "estimated_low": pl.Float64(),
         "estimated_high": pl.Float64(),
@@ -52,14 +54,17 @@ def read_past(pipeline: Pipeline, first: date, lake: Lake) -> "pl.DataFrame":
     return found.with_columns(absent).select(list(schema))
 
 
-def past_excess(past: "pl.DataFrame", version: int, day: date, days: int) -> dict[date, float]:
+def past_errors(past: "pl.DataFrame", version: int, day: date, days: int) -> "dict[date, DayErrors]":
+    """How a version erred on the days before."""
     import polars as pl
+
+    from lifecycle.concept import DayErrors
 
     since = day - timedelta(days=days)
     own = past.filter(
         pl.col("model_version") == version, pl.col("excess").is_not_null(), pl.col("day") > since, pl.col("day") < day
     )
-    return dict(own.select("day", "excess").iter_rows())
+    return {when: DayErrors(excess, level) for when, excess, level in own.select("day", "excess", "level").iter_rows()}
 
 
 def past_estimates(

@@ -10,7 +10,7 @@ import dagster as dg
 from assets import stage
 from assets.examples import read_labels
 from assets.issued import issued_seconds, read_issued
-from assets.performance_history import kept_columns, past_estimates, past_excess, performance_table, read_past
+from assets.performance_history import kept_columns, past_errors, past_estimates, performance_table, read_past
 from assets.performance_page import Night, Served, outlook_text, page
 from lifecycle.calendar import WEEK_DAYS
 from lifecycle.pipeline import Pipeline, Task
@@ -20,6 +20,7 @@ from resources.registry import Registry
 if TYPE_CHECKING:
     import polars as pl
 
+    from lifecycle.concept import DayErrors
 
 PERFORMS, NO_CONCEPT_DRIFT, ESTIMATED_TO_PERFORM = "performs", "no_concept_drift", "estimated_to_perform"
 
@@ -54,6 +55,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                     ("slices", "string", "the same metrics per slice, as JSON"),
                     ("model_version", "int", "the version that forecast last"),
                     ("excess", "float", "its mean loss on the day's events beyond what it announced"),
+                    ("level", "float", "what happened minus what it forecast; in log-odds by classification"),
                     ("estimated", "float", "AUC or R² of the week that ends tomorrow, estimated before its labels"),
                     ("estimated_low", "float", "lower end of its band"),
                     ("estimated_high", "float", "upper end of its band"),
@@ -117,7 +119,7 @@ def _window(pipeline: Pipeline) -> int:
 def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, registry: Registry) -> Night:
     import polars as pl
 
-    from lifecycle.concept import concept_drift, excess_by_day
+    from lifecycle.concept import concept_drift, errors_by_day
     from lifecycle.outlook import last_week, outlook, realised_ranking
     from lifecycle.performance import realised
 
@@ -144,8 +146,8 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
     if version is None or reference is None:
         return Night(report, judging, served, None, None, None, week_to, week_ranking)
     own = issued.filter(pl.col("model_version") == version.number)
-    seen = {**_judged_excess(judged, task), **past_excess(past, version.number, day, rule.concept_days)}
-    concept = concept_drift({**seen, **excess_by_day(own, task)}, rule, day)
+    seen = {**_judged_errors(judged, task), **past_errors(past, version.number, day, rule.concept_days)}
+    concept = concept_drift({**seen, **errors_by_day(own, task)}, rule, day)
     before = past_estimates(past, week_to, week_ranking)
     ahead = outlook(judged, own, before, reference, rule, task, day, pipeline.gate.window_days, version.threshold)
     return Night(report, judging, served, version, concept, ahead, week_to, week_ranking)
@@ -174,10 +176,10 @@ def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, S
     )
 
 
-def _judged_excess(judged: "pl.DataFrame | None", task: Task) -> dict[date, float]:
-    from lifecycle.concept import excess_by_day
+def _judged_errors(judged: "pl.DataFrame | None", task: Task) -> "dict[date, DayErrors]":
+    from lifecycle.concept import errors_by_day
 
-    return {} if judged is None else excess_by_day(judged, task)
+    return {} if judged is None else errors_by_day(judged, task)
 
 
 def _row(day: date, night: Night) -> "pl.DataFrame":
@@ -189,7 +191,7 @@ def _row(day: date, night: Night) -> "pl.DataFrame":
     made = night.outlook.estimate if night.outlook else None
     name = "auc" if report.task == "classification" else "r2"
     low, high = made.intervals.get(name, (None, None)) if made else (None, None)
-    of_day = dict(zip(night.concept.days, night.concept.means, strict=True)) if night.concept else {}
+    of_day = night.concept.errors_by_day.get(day) if night.concept else None
     values: dict[str, Any] = {
         "day": day,
         **metrics,
@@ -198,7 +200,8 @@ def _row(day: date, night: Night) -> "pl.DataFrame":
         "errors": json.dumps(list(report.errors)),
         "slices": report.slices.write_json() if report.slices.height else "[]",
         "model_version": night.version.number if night.version else None,
-        "excess": of_day.get(day),
+        "excess": of_day.excess if of_day else None,
+        "level": of_day.level if of_day else None,
         "estimated": made.values.get(name) if made else None,
         "estimated_low": low,
         "estimated_high": high,
@@ -226,7 +229,7 @@ def _checks(asset: dg.AssetKey, night: Night) -> Iterator[dg.AssetCheckResult]:
     )
     concept, ahead = night.concept, night.outlook
     texts = [*concept.errors, *concept.warnings] if concept else []
-    message = f"no change on {len(concept.days)} days" if concept else "no version has forecast yet"
+    message = f"no change on {len(concept.errors_by_day)} days" if concept else "no version has forecast yet"
     yield stage.passed(
         asset, NO_CONCEPT_DRIFT, not texts, " ".join(texts) or message, warn=not (concept and concept.errors)
     )

@@ -9,7 +9,7 @@ import dagster as dg
 from assets import stage
 from assets.training_set import GATE, TRAIN, training_table
 from lifecycle import definitions, scoring
-from lifecycle.challenger import DAY, KEY, baseline_losses, reference_of, training_frame
+from lifecycle.challenger import DAY, KEY, as_nightly, baseline_losses, reference_of, training_frame
 from lifecycle.pipeline import Pipeline
 from resources.lake import Lake
 from resources.registry import DEFINITIONS, Registry, TrainingRecord
@@ -83,7 +83,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         judged = _judge(pipeline, trained, rows.filter(rows["part"] == GATE))
         nightly = _as_nightly(pipeline, judged)
         record = _record(pipeline, day, trained, judged, nightly, rows, context)
-        reference = reference_of(pipeline, nightly, trained.threshold)
+        learnt = as_nightly(pipeline, rows.filter(rows["part"] == TRAIN))
+        reference = reference_of(pipeline, nightly, trained.threshold, learnt)
         run_id = registry.log_training(pipeline.name, trained.estimator, record, reference)
         yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(run_id, trained, judged, record))
         yield _beats_baselines(asset, judged)
@@ -123,11 +124,9 @@ def _as_nightly(pipeline: Pipeline, judged: Judged) -> "pl.DataFrame":
     """The model's forecasts of the judged days, as the nightly batch would have made them."""
     import polars as pl
 
-    batch = (judged.rows["moment"] == pipeline.spine.moments[0].name).to_numpy()
     names = [feature.name for feature in pipeline.inputs]
-    return judged.rows.select(
-        pl.col("event_day").alias("day"), pl.Series("score", judged.scores), "label", *names
-    ).filter(batch)
+    scored = as_nightly(pipeline, judged.rows.with_columns(pl.Series("score", judged.scores)))
+    return scored.select(pl.col("event_day").alias("day"), "score", "label", *names)
 
 
 def _record(

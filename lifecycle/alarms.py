@@ -293,7 +293,7 @@ def _cost(clean: pl.DataFrame, faulty: pl.DataFrame, start: date, pipeline: Pipe
 def _remembered(watch: Watch) -> Watch:
     return replace(
         watch,
-        excess={day: copy(means) for day, means in watch.excess.items()},
+        errors_by_day={day: copy(errors) for day, errors in watch.errors_by_day.items()},
         estimates=copy(watch.estimates),
         rankings=copy(watch.rankings),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +131,7 @@ def train_challenger(pipeline: Pipeline, rows: pl.DataFrame, day: date) -> Chall
         recipe=Recipe(trained.family, trained.params, trained.calibration),
         importances=trained.importances,
         baseline_losses=losses,
-        reference=reference_of(pipeline, judged, trained.threshold),
+        reference=reference_of(pipeline, judged, trained.threshold, as_nightly(pipeline, training)),
         judged=judged,
         cpu_seconds=time.process_time() - started,
     )
@@ -210,11 +210,17 @@ def _gate_starts(pipeline: Pipeline, day: date) -> date:
     return day - timedelta(days=pipeline.gate.window_days - 1)
 
 
+def as_nightly(pipeline: Pipeline, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows as the nightly batch asks about them: those of the first moment."""
+    import polars as pl
+
+    return rows.filter(pl.col(MOMENT) == pipeline.spine.moments[0].name)
+
+
 def _judged(pipeline: Pipeline, window: pl.DataFrame, scores: np.ndarray, names: tuple[str, ...]) -> pl.DataFrame:
     import polars as pl
 
-    batch = pl.col(MOMENT) == pipeline.spine.moments[0].name
-    scored = window.with_columns(pl.Series("score", scores, dtype=pl.Float64)).filter(batch)
+    scored = as_nightly(pipeline, window.with_columns(pl.Series("score", scores, dtype=pl.Float64)))
     return scored.select(list(dict.fromkeys([KEY, DAY, LABEL, KNOWN, "score", *names, *pipeline.slices])))
 
 
@@ -230,7 +236,7 @@ def baseline_losses(
     }
 
 
-def reference_of(pipeline: Pipeline, judged: pl.DataFrame, threshold: float | None) -> Reference:
+def reference_of(pipeline: Pipeline, judged: pl.DataFrame, threshold: float | None, learnt: pl.DataFrame) -> Reference:
     """The profile of the days a model was judged on, as the nightly batch asks about them.
 
     Scores on rows the model has learnt from are sharper than those to come; the judged days are the most recent ones
@@ -239,11 +245,15 @@ def reference_of(pipeline: Pipeline, judged: pl.DataFrame, threshold: float | No
     Parameters
     ----------
     judged : (rows,) ``day``, ``label``, ``score`` and the features.
+    learnt : (rows,) the features of what it has learnt from, as the nightly batch asks about them: how columns go
+        together takes more days to see than it was judged on.
     """
     from lifecycle.evaluation import evaluate
     from lifecycle.reference import profile
+    from lifecycle.relations import learn
 
     labels, scores = judged[LABEL].to_numpy(), judged["score"].to_numpy()
     days = judged[DAY].to_numpy().astype("datetime64[D]")
     metrics = evaluate(labels, scores, days, pipeline.task, threshold=threshold, slices=None, seed=0).metrics
-    return profile(judged, pipeline.inputs, scores, labels, metrics, days)
+    made = profile(judged, pipeline.inputs, scores, labels, metrics, days)
+    return replace(made, relations=learn(learnt, pipeline.inputs))

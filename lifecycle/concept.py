@@ -1,10 +1,11 @@
 """Concept drift of a champion: whether its errors grow beyond what its own forecasts announce.
 
-What belongs here: the series that is watched and the verdict on it. Finding changes in a series is in ``change.py``.
+What belongs here: the series that are watched and the verdict on them. Finding changes in a series is in ``change.py``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -14,9 +15,27 @@ from lifecycle.harm import announced
 from lifecycle.losses import row_losses
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
     from lifecycle.pipeline import MonitorRule, Task
+
+
+@dataclass(frozen=True)
+class DayErrors:
+    """How a champion erred on a day.
+
+    Parameters
+    ----------
+    excess : mean of its loss minus what its forecasts announce of it. A day of storms is harder to forecast, and a
+        calibrated model says so: that is no concept drift, and a plain mean of losses would call it one. Regression
+        announces nothing: the mean squared error.
+    level : what happened minus what was forecast; in classification the log-odds of the two means, in which a change of
+        the base rate is the same whatever the rate. None where an earlier release did not keep it.
+    """
+
+    excess: float
+    level: float | None
 
 
 @dataclass(frozen=True)
@@ -25,24 +44,22 @@ class Concept:
 
     Parameters
     ----------
-    days, means : (days,) days with labels, and the mean excess of the loss on each; see ``excess_by_day``.
-    changes : changes of level by CUSUM, in order. ``adwin``: by ADWIN, which is slower and shown beside it.
+    errors_by_day : by day in order, of the days with labels.
+    changes : changes of the excess by CUSUM, in order. ``adwin``: by ADWIN, which is slower and shown beside it.
+    levels : changes of the level by CUSUM, in order.
     errors, warnings : a change for the worse that was found in the last days, by CUSUM; other changes found.
     """
 
-    days: tuple[date, ...]
-    means: tuple[float, ...]
+    errors_by_day: Mapping[date, DayErrors]
     changes: tuple[Change, ...]
     adwin: tuple[Change, ...]
+    levels: tuple[Change, ...]
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def excess_by_day(forecasts: pl.DataFrame, task: Task) -> dict[date, float]:
-    """Mean of loss minus what the forecasts themselves announce, for each day that has labels.
-
-    A day of storms is harder to forecast, and a calibrated model says so: that is no concept drift, and a plain mean
-    of losses would call it one.
+def errors_by_day(forecasts: pl.DataFrame, task: Task) -> dict[date, DayErrors]:
+    """The errors of each day that has labels.
 
     Parameters
     ----------
@@ -51,48 +68,79 @@ def excess_by_day(forecasts: pl.DataFrame, task: Task) -> dict[date, float]:
     Returns
     -------
     dict
-        In order of days; in units of the loss. Regression announces nothing: the mean squared error.
+        In order of days.
     """
+    import numpy as np
     import polars as pl
 
     known = [pl.col(name).is_not_null() & pl.col(name).cast(pl.Float64).is_finite() for name in ("score", "label")]
     scored = forecasts.filter(*known)
     labels, scores = (scored[name].cast(pl.Float64).to_numpy() for name in ("label", "score"))
-    losses = row_losses(labels, scores, task) - announced(scores, task)
-    means, days = daily_means(losses, scored["day"].to_numpy())
-    return {day.item(): float(mean) for day, mean in zip(days, means, strict=True)}
+    when = scored["day"].to_numpy()
+    excess, days = daily_means(row_losses(labels, scores, task) - announced(scores, task), when)
+    happened, forecast = daily_means(labels, when)[0], daily_means(scores, when)[0]
+    if task == "classification":
+        rows = np.unique(when, return_counts=True)[1]
+        happened, forecast = _log_odds(happened, rows), _log_odds(forecast, rows)
+    return {
+        day.item(): DayErrors(float(mean), float(level))
+        for day, mean, level in zip(days, excess, happened - forecast, strict=True)
+    }
 
 
-def concept_drift(excess: dict[date, float], rule: MonitorRule, today: date) -> Concept:
+def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: date) -> Concept:
     """Judge the stream of a champion's errors at the close of a day.
+
+    Two series are watched. The excess of the loss grows whenever forecasts get worse, of whatever kind the change is;
+    but where less happens than was forecast the loss often falls, as the rare outcome is the dear one, while the
+    forecasts are wrong: that shows in the level.
 
     Parameters
     ----------
-    excess : mean excess of the loss by day, from the days the champion was judged on to the newest labels.
+    errors : by day, from the days the champion was judged on to the newest labels.
     today : only changes found within ``rule.of_days`` up to here count: one that was found is heard for some days,
         and once the level is what it is for long, the reports of performance speak of it.
     """
     import numpy as np
 
-    ordered = sorted(day for day in excess if day <= today)
-    means = np.array([excess[day] for day in ordered])
-    days = np.array(ordered, dtype="datetime64[D]")
-    found, slower = cusum(means, days, rule.concept_false_alarm_days), adwin(means, days)
+    ordered = {day: errors[day] for day in sorted(errors) if day <= today}
+    days = np.array(list(ordered), dtype="datetime64[D]")
+    excess = np.array([day.excess for day in ordered.values()], dtype=float)
+    level = np.array([np.nan if day.level is None else day.level for day in ordered.values()], dtype=float)
+    changes, slower = cusum(excess, days, rule.concept_false_alarm_days), adwin(excess, days)
+    levels = cusum(level, days, rule.concept_false_alarm_days)
     since = today - timedelta(days=rule.of_days)
-    recent = [change for change in found if change.alarm_day > since]
+    grown = [change for change in changes if change.alarm_day > since and change.direction == "worse"]
+    away = [change for change in levels if change.alarm_day > since and abs(change.after) > abs(change.before)]
     return Concept(
-        days=tuple(ordered),
-        means=tuple(means.tolist()),
-        changes=tuple(found),
+        errors_by_day=ordered,
+        changes=tuple(changes),
         adwin=tuple(slower),
-        errors=tuple(_sentence(change) for change in recent if change.direction == "worse"),
-        warnings=tuple(_sentence(change) for change in slower if change.alarm_day > since),
+        levels=tuple(levels),
+        errors=(*map(_of_excess, grown), *map(_of_level, away)),
+        warnings=tuple(_of_excess(change) for change in slower if change.alarm_day > since),
     )
 
 
-def _sentence(change: Change) -> str:
+def _log_odds(means: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(days,) of a share of rows; a row is added, half of it happening, as where none did there are no odds."""
+    import numpy as np
+
+    happened = means * rows + 0.5
+    return np.asarray(np.log(happened / (rows + 1 - happened)))
+
+
+def _of_excess(change: Change) -> str:
     grown = "grown" if change.direction == "worse" else "fallen"
     return (
         f"The loss beyond what the forecasts announce has {grown} from {change.before:+.3g} to {change.after:+.3g} a "
         f"row since {change.day} ({change.detector}, found on {change.alarm_day})."
+    )
+
+
+def _of_level(change: Change) -> str:
+    return (
+        f"{'More' if change.after > change.before else 'Less'} happens than is forecast since {change.day}: what "
+        f"happened minus what was forecast went from {change.before:+.3g} to {change.after:+.3g} ({change.detector}, "
+        f"found on {change.alarm_day})."
     )

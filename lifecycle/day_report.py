@@ -44,8 +44,8 @@ class ColumnReport:
     harm : the part of it that the forecasts do not announce themselves (``harm.announced``). When the mix of rows
         becomes harder, and a model says so, the loss grows and no retraining mends it; that is not called harm.
     jump_harm : growth of the loss by the worst of the last days that were unlike those before them, were the values
-        that moved of no use (``jumps.find_jumps``); None without such a day. ``jump_group``: the slice that jumped;
-        None for all rows.
+        that moved of no use (``jumps.py``); None without such a day. ``jump_group``: the slice that jumped;
+        None for all rows. ``jump_alone``: whether the columns that it goes with did not (``departures.py``).
     harmful_days : how many of the days that the rule looks at were harmful, and ``harmful`` whether they make an error.
     rank : size × importance × harm.
     bins, reference_counts, current_counts : the two distributions, for drawing.
@@ -91,6 +91,7 @@ class ColumnReport:
     harm_p_value: float | None
     jump_harm: float | None
     jump_group: str | None
+    jump_alone: bool
     harmful_days: int
     harmful: bool
     rank: float

@@ -128,13 +128,20 @@ def estimate(
 
 
 def fall(
-    estimated: Estimate, past: Mapping[str, float], task: Task, ranking_drop: float, past_error: float = 0.0
+    estimated: Estimate,
+    past: Mapping[str, float],
+    task: Task,
+    ranking_drop: float,
+    past_error: float = 0.0,
+    own_error: float = 0.0,
 ) -> tuple[bool, str] | None:
     """Whether ranking is estimated to have fallen below what the champion was promoted with.
 
     Parameters
     ----------
     past : metrics of the champion's reference. ``past_error``: standard error of its ranking.
+    own_error : standard error of the ranking of as many days, all labels known. The band tells of the labels that are
+        to come; that its days are few makes a week no surer when most of its labels are known.
     ranking_drop : fall of AUC or R² that is an error, ``MonitorRule.ranking_drop``.
 
     Returns
@@ -154,7 +161,7 @@ def fall(
         f"{title} is estimated at {now:.3f} ({low:.3f} to {high:.3f}) before labels, {before:.3f} when the champion "
         f"was judged: a fall by more than {ranking_drop:g}."
     )
-    error = (high - low) / (2 * float(ndtri((1 + estimated.coverage) / 2)))
+    error = max((high - low) / (2 * float(ndtri((1 + estimated.coverage) / 2))), own_error)
     return before - now > STANDARD_ERRORS * (error**2 + past_error**2) ** 0.5, text
 
 

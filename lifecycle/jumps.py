@@ -36,12 +36,14 @@ class Jump:
     ----------
     group : slice column and value of the rows that jumped; None: all rows.
     harm : growth of the mean loss over all rows, if the values that moved are of no use.
+    alone : whether it moved without the columns that it goes with; see ``departures.py``.
     """
 
     name: str
     day: date
     group: Group
     harm: float
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class _Move:
     Parameters
     ----------
     group : its place among the groups.
-    past : (days, bins) rows of the days before. day : (bins,) of the day.
+    past : (days, bins) rows of the like days before. day : (bins,) of the day. every : (days, bins) of all days before.
     lost : share of rows whose values are lost, beyond the most of any day before; zero: values moved among the bins.
     """
 
@@ -59,6 +61,7 @@ class _Move:
     group: int
     past: np.ndarray
     day: np.ndarray
+    every: np.ndarray
     lost: float = 0.0
 
 
@@ -99,13 +102,15 @@ def find_jumps(
 
     Notes
     -----
-    Values that are lost (``lost.py``), or miss, jump when they are more than on any of the like days before, and cost
-    more than the limit. Values among the bins must pass three gates: the day's shares differ from those of the like
+    Values that are lost (``lost.py``), or miss, jump when they are more than on any day before, and cost more than the
+    limit. Values among the bins must pass four gates: the day's shares differ from those of the like
     days before by more than these differ among themselves (``significance.day_tests``; Bonferroni over columns and
-    groups); more rows moved than usual; and scoring says that it costs more than the limit beyond what the dearest of
+    groups), and more than any day before, of whatever weekday, differs from the others; more rows moved than usual; and
+    scoring says that it costs more than the limit beyond what the dearest of
     the days before costs when it is held against the others (of the two most unlike them). The last is what tells a
     broken column from weather: storms, too, are unlike the day before, and some of the days before were storms.
     """
+    import numpy as np
     import polars as pl
 
     found: list[Jump] = []
@@ -114,7 +119,7 @@ def find_jumps(
     for day in sorted(days, reverse=True):
         rows = window.filter(pl.col("day") == day)
         these = _Day(rows, [_members(rows, group) for group in past.groups])
-        moves, looked_at = _moves(asked, these, day, past)
+        moves, looked_at = _moves(asked, these, day, past, past.days < np.datetime64(min(days)))
         tests = tests or looked_at
         unlike = [move for move in moves if move.lost or _unlike(move, rate / max(tests, 1))]
         everywhere: set[str] = set()
@@ -131,8 +136,15 @@ def find_jumps(
     return found[::-1]
 
 
-def _moves(profiles: Sequence[Profile], these: _Day, day: date, past: SeasonalReference) -> tuple[list[_Move], int]:
-    """Columns and groups of which many rows moved, and how many were looked at."""
+def _moves(
+    profiles: Sequence[Profile], these: _Day, day: date, past: SeasonalReference, quiet: np.ndarray
+) -> tuple[list[_Move], int]:
+    """Columns and groups of which many rows moved, and how many were looked at.
+
+    Parameters
+    ----------
+    quiet : (past days,) which are not asked about themselves.
+    """
     import numpy as np
 
     moves: list[_Move] = []
@@ -146,14 +158,14 @@ def _moves(profiles: Sequence[Profile], these: _Day, day: date, past: SeasonalRe
         usable = ((before.sum(axis=2) > 0).sum(axis=1) >= MINIMUM_DAYS) & (now.sum(axis=1) >= FEWEST_ROWS)
         looked_at += int(usable.sum())
         these.lost[profile.name] = _lost(profile, these.rows[profile.name], bins)
-        gone = _gone(before, these.lost[profile.name], these.members)
+        gone = _gone(past.counts[profile.name][:, quiet], these.lost[profile.name], these.members)
         moved = _moved(before, now)
         for group in np.flatnonzero(usable):
             own = before[group][before[group].sum(axis=1) > 0]
-            if gone[group] > LEAST_MOVED:
-                moves.append(_Move(profile.name, int(group), own, now[group], float(gone[group])))
-            elif moved[group] > LEAST_MOVED:
-                moves.append(_Move(profile.name, int(group), own, now[group]))
+            every = past.counts[profile.name][group][quiet]
+            lost = float(gone[group]) if gone[group] > LEAST_MOVED else 0.0
+            if lost or moved[group] > LEAST_MOVED:
+                moves.append(_Move(profile.name, int(group), own, now[group], every[every.sum(axis=1) > 0], lost))
     return moves, looked_at
 
 
@@ -188,7 +200,14 @@ def _unlike(move: _Move, rate: float) -> bool:
     import numpy as np
 
     result = day_tests(move.past, move.day[None, :], np.array([1]))
-    return result is not None and bool(result.p_values[0] <= rate)
+    return result is not None and bool(result.p_values[0] <= rate) and _furthest(move)
+
+
+def _furthest(move: _Move) -> bool:
+    """Whether no day before is as far from the others: a few like days tell little of how far weather may go."""
+    total = move.every.sum(axis=0)
+    away = max((float(total_variation(total - one, one[None, :])[0]) for one in move.every), default=0.0)
+    return bool(total_variation(total, move.day[None, :])[0] > away) if total.any() else True
 
 
 def _members(rows: pl.DataFrame, group: Group) -> np.ndarray:

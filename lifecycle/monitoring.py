@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifecycle import distances, harm
 from lifecycle.day_report import ColumnReport, DayReport, PredictionSummary
+from lifecycle.departures import DayMeans, day_means
 from lifecycle.measured import Column, Days, Judged, dated, days_of, judged_rows, measure
 from lifecycle.monitoring_text import errors_of, warnings_of
 from lifecycle.reference import CategoricalProfile, NumericProfile, Profile, Reference, numbers
@@ -78,7 +79,25 @@ def monitor_night(
     # Inputs of past days count whoever forecast them; scores only if they are the champion's.
     past = issued.filter(pl.col("day") < last).with_columns(pl.when(own).then(pl.col("score")).alias("score"))
     seasonal = seasonal_reference(champion.reference, past, rule.seasonal_weeks, slices=pipeline.slices)
-    return monitor_day(champion, window, rule, pipeline.task, pipeline.inputs, seasonal)
+    return monitor_day(champion, window, rule, pipeline.task, pipeline.inputs, seasonal, _usual_days(champion, past))
+
+
+def _usual_days(champion: Champion, past: pl.DataFrame) -> DayMeans | None:
+    """The mean rows of the days the champion was judged on, and of those since; None where relations are not known."""
+    import polars as pl
+
+    relations = champion.reference.relations
+    if relations is None:
+        return None
+    frames = [past]
+    if champion.judged is not None:
+        # A day that was judged may be among those past; its rows are the same, and count once.
+        judged = champion.judged["day"].unique().implode()
+        frames = [champion.judged, past.filter(~pl.col("day").is_in(judged))]
+    if not all(relations.fit(frame) for frame in frames):
+        return None
+    columns = ["day", *relations.columns]
+    return day_means(relations, pl.concat([frame.select(columns) for frame in frames], how="vertical_relaxed"))
 
 
 def monitor_day(
@@ -88,6 +107,7 @@ def monitor_day(
     task: Task,
     features: Sequence[Feature] = (),
     seasonal: SeasonalReference | None = None,
+    usual: DayMeans | None = None,
 ) -> DayReport:
     """Hold a day, and the trailing window that ends with it, against the champion's reference.
 
@@ -97,6 +117,7 @@ def monitor_day(
     features : the pipeline's declaration of its features; gives the allowed ranges.
     seasonal : past days of the same weekday; a day like them is not called for its rhythm, and one that is unlike
         them at once may have jumped.
+    usual : mean rows of past days; a column that no longer goes with the others as it did on them may have jumped, too.
 
     Returns
     -------
@@ -116,7 +137,7 @@ def monitor_day(
     when = days_of(window)
     declared = {feature.name: feature for feature in features}
     columns = _measured(champion, window, when, sample, declared)
-    jumps = costly_jumps(reference, columns[1:], window, when, rule, sample, seasonal)
+    jumps = costly_jumps(reference, columns[1:], window, when, rule, sample, seasonal, usual)
     verdicts = judge(columns, when, rule, sample, seasonal, jumps)
     reports = [_report(column, place, verdicts, when, rule, seasonal) for place, column in enumerate(columns)]
     label = _label(reference, window, rule)
@@ -245,6 +266,7 @@ def _report(
         harm_p_value=_number(column.harm.p_values[0]) if column.harm else None,
         jump_harm=worst.harm if worst else None,
         jump_group=worst.group and "{} {}".format(*worst.group) if worst else None,
+        jump_alone=worst is not None and worst.alone,
         harmful_days=sum(flags[-rule.of_days :]),
         harmful=bool(fired[0]) or harm.at_least(rule.harmful_days, rule.of_days, flags),
         rank=harm.rank(excess, column.importance, change),

@@ -83,11 +83,20 @@ def outlook(
     scores, labels, of_days = _arrays(week)
     made = corrected(estimate(estimator, scores, of_days, threshold, labels=labels), past, name)
     past_error = ranking_with_error(judged, task)[1] or 0.0
-    fallen = fall(made, reference.metrics, task, rule.ranking_drop, past_error)
+    fallen = fall(made, reference.metrics, task, rule.ranking_drop, past_error, _error_of_week(week, task))
     texts = () if fallen is None else (fallen[1],)
     believed = fallen is not None and fallen[0] and graded.trustworthy
     known = float(week["label"].is_not_null().mean())  # type: ignore[arg-type]
     return Outlook(made, known, graded, errors=texts if believed else (), warnings=() if believed else texts)
+
+
+def _error_of_week(week: pl.DataFrame, task: Task) -> float:
+    """Standard error of the ranking of a week with all its labels, from the days that have some."""
+    import polars as pl
+
+    known = week.filter(pl.col("label").is_not_null())
+    error = ranking_with_error(known, task)[1]
+    return (error or 0.0) * (known["day"].n_unique() / max(week["day"].n_unique(), 1)) ** 0.5
 
 
 _NOT_KEPT = "the champion's forecasts of the days it was judged on were not kept; retrain it to keep them"

@@ -171,7 +171,7 @@ class MonitorRule:
     harmful_days, of_days : an error fires when so many of the last days were harmful, the last one among them; two of
         five is the rule of the field.
     concept_days : days over which the champion's errors are followed at most, from those it was judged on.
-    concept_false_alarm_days : mean number of days between false alarms of concept drift.
+    concept_false_alarm_days : mean number of days between false alarms in each of the series of errors followed.
     seasonal_weeks : past weeks whose same weekday a day is also held against; five days tell a spread, one may lack.
     report_weekday : day of the week (Monday is 0) on which the full Evidently report is made; it is also
         made on the day a drift error begins.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lifecycle.features import Feature
+    from lifecycle.relations import Relations
 
 QUANTILE_BINS = 10
 MOST_CATEGORIES = 128  # rarer ones are counted together as "other"
@@ -111,6 +112,7 @@ class Reference:
     metrics : metrics of the version on the window it was judged on (``auc``, ``log_loss``, ``r2``, …).
     first_day, last_day : the window; None when the days of the rows were not told.
     labels : profile of the labels that were known; None without labels, and in references of earlier times.
+    relations : how the columns went together on the days the version learnt from; None in references of earlier times.
     """
 
     features: tuple[Profile, ...]
@@ -121,6 +123,7 @@ class Reference:
     first_day: date | None
     last_day: date | None
     labels: NumericProfile | None = None
+    relations: Relations | None = None
 
     @property
     def feature_names(self) -> list[str]:
@@ -139,6 +142,8 @@ class Reference:
         ValueError
             If the text is not the JSON of a reference.
         """
+        from lifecycle.relations import Relations
+
         try:
             raw = json.loads(text)
             return cls(
@@ -150,6 +155,7 @@ class Reference:
                 first_day=_day_from(raw["first_day"]),
                 last_day=_day_from(raw["last_day"]),
                 labels=_numeric_from(labels) if (labels := raw.get("labels")) else None,
+                relations=Relations.from_dict(relations) if (relations := raw.get("relations")) else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is not the JSON of a reference ({error!r}); train and register the version again")
@@ -206,9 +212,16 @@ def numbers(column: pl.Series) -> np.ndarray:
     """
     import polars as pl
 
-    if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
+    if not holds_numbers(column):
         raise ValueError(f"column {column.name!r} has type {column.dtype}; its feature is declared numeric")
     return column.cast(pl.Float64).to_numpy()
+
+
+def holds_numbers(column: pl.Series) -> bool:
+    """Whether a column can be read by ``numbers``."""
+    import polars as pl
+
+    return column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)
 
 
 def bin_numbers(reference: NumericProfile, values: np.ndarray) -> np.ndarray:

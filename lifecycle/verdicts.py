@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from lifecycle.departures import DayMeans, find_departures
 from lifecycle.jumps import Jump, find_jumps
 from lifecycle.seasonal import SeasonalReference, seasonal_reference
 from lifecycle.significance import MINIMUM_DAYS, false_discovery_q
@@ -81,8 +82,14 @@ def costly_jumps(
     rule: MonitorRule,
     sample: Judged | None,
     seasonal: SeasonalReference | None,
+    usual: DayMeans | None = None,
 ) -> list[Jump]:
-    """The costly jumps of the days that the rule looks at; none where nobody can tell what they cost."""
+    """The costly jumps of the days that the rule looks at; none where nobody can tell what they cost.
+
+    Parameters
+    ----------
+    usual : mean rows of past days, for columns that jump alone; None: they are not looked for.
+    """
     if sample is None or sample.rescoring is None:
         return []
     days = [day.item() for day in when.days[-rule.of_days :]]
@@ -90,7 +97,11 @@ def costly_jumps(
         seasonal = _judged_days(reference, sample, days[-1], seasonal)
     profiles = [column.profile for column in columns]
     limit = sample.skill * rule.harm_skill_share
-    return find_jumps(profiles, window, days, seasonal, sample.rescoring, limit, rule.false_discovery_rate)
+    rate = rule.false_discovery_rate
+    jumps = find_jumps(profiles, window, days, seasonal, sample.rescoring, limit, rate)
+    if usual is None or reference.relations is None:
+        return jumps
+    return jumps + find_departures(reference.relations, window, days, usual, sample.rescoring, limit, rate)
 
 
 def _judged_days(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from lifecycle.calendar import WEEK_DAYS
 from lifecycle.challenger import DAY, KNOWN, LABEL, Challenger
-from lifecycle.concept import concept_drift, excess_by_day
+from lifecycle.concept import DayErrors, concept_drift, errors_by_day
 from lifecycle.outlook import last_week, outlook, realised_ranking
 from lifecycle.performance import realised
 
@@ -34,12 +34,12 @@ class Watch:
 
     Parameters
     ----------
-    excess : of each champion, by its day, the mean excess of the loss of each day; see ``concept.excess_by_day``.
+    errors_by_day : of each champion, by its day, how it erred on each day; see ``concept.errors_by_day``.
     estimates, rankings : by the last day of a week, its estimate, and what was realised.
     """
 
     pipeline: Pipeline
-    excess: dict[date, dict[date, float]] = field(default_factory=dict)
+    errors_by_day: dict[date, dict[date, DayErrors]] = field(default_factory=dict)
     estimates: dict[date, Estimate] = field(default_factory=dict)
     rankings: dict[date, float | None] = field(default_factory=dict)
 
@@ -100,15 +100,15 @@ class Watch:
         import polars as pl
 
         rule, task = self.pipeline.monitor, self.pipeline.task
-        if champion.day not in self.excess:
-            self.excess[champion.day] = excess_by_day(champion.judged, task)
+        if champion.day not in self.errors_by_day:
+            self.errors_by_day[champion.day] = errors_by_day(champion.judged, task)
         since = day - timedelta(days=self.lookback(["concept"]))
         own = issued.filter(pl.col("version") == champion.day, pl.col(DAY) <= day, pl.col(DAY) > since)
-        seen = self.excess[champion.day]
-        seen.update(excess_by_day(own, task))
+        seen = self.errors_by_day[champion.day]
+        seen.update(errors_by_day(own, task))
         judged = champion.judged[DAY].max()
-        recent = {when: mean for when, mean in seen.items() if when > day - timedelta(days=rule.concept_days)}
-        kept = {when: mean for when, mean in seen.items() if when <= judged} | recent  # type: ignore[operator]
+        recent = {when: errors for when, errors in seen.items() if when > day - timedelta(days=rule.concept_days)}
+        kept = {when: errors for when, errors in seen.items() if when <= judged} | recent  # type: ignore[operator]
         return concept_drift(kept, rule, day).errors
 
     def _outlook(self, day: date, champion: Challenger, issued: pl.DataFrame) -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
 
-from lifecycle.concept import concept_drift, excess_by_day
+from lifecycle.concept import concept_drift, errors_by_day
 from lifecycle.pipeline import MonitorRule
 
 RULE = MonitorRule()
@@ -35,25 +36,26 @@ def make_forecasts(days: int, turns: int | None = None, hard: int | None = None,
 
 
 def judge(forecasts: pl.DataFrame, day: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    found = concept_drift(excess_by_day(forecasts, "classification"), RULE, START + timedelta(days=day))
+    found = concept_drift(errors_by_day(forecasts, "classification"), RULE, START + timedelta(days=day))
     return found.errors, found.warnings
 
 
 def test_calibrated_forecasts_lose_what_they_announce() -> None:
-    excess = excess_by_day(make_forecasts(60), "classification")
+    excess = errors_by_day(make_forecasts(60), "classification")
     assert list(excess) == [START + timedelta(days=number) for number in range(60)]
-    means = np.array(list(excess.values()))
-    assert abs(means.mean()) < 3 * means.std(ddof=1) / 60**0.5
+    for means in (np.array([day.excess for day in excess.values()]), np.array([day.level for day in excess.values()])):
+        assert abs(means.mean()) < 3 * means.std(ddof=1) / 60**0.5
 
 
 def test_a_day_that_is_hard_to_forecast_and_said_to_be_is_no_concept_drift() -> None:
-    excess = excess_by_day(make_forecasts(40, hard=30), "classification")
-    assert abs(excess[START + timedelta(days=30)]) < 3 * np.std(list(excess.values()))
+    excess = errors_by_day(make_forecasts(40, hard=30), "classification")
+    spread = np.std([day.excess for day in excess.values()])
+    assert abs(excess[START + timedelta(days=30)].excess) < 3 * spread
 
 
 def test_labels_that_no_longer_follow_the_inputs_are_an_error_within_days_that_names_since_when() -> None:
     forecasts = make_forecasts(40, turns=30)
-    (error,), _ = judge(forecasts, 32)
+    (error, *_), _ = judge(forecasts, 32)
     assert error.startswith("The loss beyond what the forecasts announce has grown from ")
     assert f"since {START + timedelta(days=30)} (CUSUM" in error
 
@@ -78,6 +80,34 @@ def test_days_after_today_are_not_looked_at() -> None:
 
 def test_without_labels_there_is_nothing_to_judge() -> None:
     nothing = make_forecasts(3).with_columns(label=pl.lit(None, dtype=pl.Float64))
-    assert excess_by_day(nothing, "classification") == {}
+    assert errors_by_day(nothing, "classification") == {}
     found = concept_drift({}, RULE, START)
-    assert (found.days, found.errors, found.warnings) == ((), (), ())
+    assert (found.errors_by_day, found.errors, found.warnings) == ({}, (), ())
+
+
+def test_forecasts_that_came_to_be_too_high_are_an_error_though_they_cost_less_than_before() -> None:
+    forecasts = make_forecasts(60)
+    late = pl.col("day") >= START + timedelta(days=40)
+    spared = pl.int_range(pl.len()) % 3 == 0  # a third of what would have happened does not
+    calm = forecasts.with_columns(label=pl.when(late & spared).then(0.0).otherwise("label"))
+    found = concept_drift(errors_by_day(calm, "classification"), RULE, START + timedelta(days=43))
+    assert {change.direction for change in found.changes} <= {"better"}
+    (error,) = found.errors
+    assert error.startswith(f"Less happens than is forecast since {START + timedelta(days=40)}")
+
+
+def test_a_level_that_came_to_be_right_is_no_error() -> None:
+    forecasts = make_forecasts(60)
+    early = pl.col("day") < START + timedelta(days=40)
+    high = forecasts.with_columns(score=pl.when(early).then(pl.col("score") ** 0.5).otherwise("score"))
+    found = concept_drift(errors_by_day(high, "classification"), RULE, START + timedelta(days=43))
+    assert found.levels
+    assert not any("than is forecast" in error for error in found.errors)
+
+
+def test_nights_of_an_earlier_release_have_no_level_and_count_for_the_excess_alone() -> None:
+    errors = errors_by_day(make_forecasts(40, turns=30), "classification")
+    earlier = {day: replace(error, level=None) for day, error in errors.items()}
+    found = concept_drift(earlier, RULE, START + timedelta(days=32))
+    assert found.levels == ()
+    assert len(found.errors) == 1

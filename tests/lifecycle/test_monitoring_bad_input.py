@@ -14,7 +14,7 @@ import pytest
 
 from lifecycle import models
 from lifecycle.change import adwin, cusum, daily_means
-from lifecycle.concept import concept_drift, excess_by_day
+from lifecycle.concept import concept_drift, errors_by_day
 from lifecycle.day_report import ColumnReport, DayReport
 from lifecycle.features import Feature
 from lifecycle.harm import at_least, bin_losses, estimate, rank, skill
@@ -376,7 +376,7 @@ def test_labels_without_predictions_are_compared_and_the_lack_is_told(task: Task
 
 def test_a_stream_of_errors_without_labels_or_without_forecasts_is_empty() -> None:
     for frame in (missing(NOW, "label"), missing(NOW, "score"), NOW.with_columns(label=float("nan")), NOW.clear()):
-        excess = excess_by_day(frame, "classification")
+        excess = errors_by_day(frame, "classification")
         assert excess == {}
         assert concept_drift(excess, RULE, FIRST).changes == ()
     means, days = daily_means(np.array([np.nan, np.nan]), np.array(["2024-01-01", "NaT"], dtype="datetime64[D]"))
@@ -389,7 +389,7 @@ def test_a_score_that_is_not_finite_is_no_forecast(task: Task) -> None:
     report = realised(odd, RULE, REFERENCE, task)
     assert (report.rows, report.labels_without_forecast) == (NOW.height - 1, 1)
     assert monitor(odd, task=task).predictions_window.rows == NOW.height - 1
-    assert len(excess_by_day(odd, task)) == 14
+    assert len(errors_by_day(odd, task)) == 14
 
 
 # A reference from an older feature set

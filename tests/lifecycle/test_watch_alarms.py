@@ -77,10 +77,10 @@ def test_what_costs_nothing_raises_nothing_new(clean: CleanRun) -> None:
 
 def test_an_injection_leaves_the_clean_run_as_it_was(clean: CleanRun) -> None:
     memory = clean.snapshots[START - timedelta(days=1)]
-    before = ({day: dict(means) for day, means in memory.excess.items()}, dict(memory.estimates))
+    before = ({day: dict(means) for day, means in memory.errors_by_day.items()}, dict(memory.estimates))
     first, second = (inject_and_watch(clean, BROKEN, START) for _ in range(2))
     assert first == second
-    assert (memory.excess, memory.estimates) == before
+    assert (memory.errors_by_day, memory.estimates) == before
 
 
 def test_the_share_found_counts_costly_faults_only() -> None:
