@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lifecycle.day_report import DayReport
+    from lifecycle.departures import DayMeans
     from lifecycle.reference import Reference
     from lifecycle.seasonal import SeasonalReference
 
@@ -51,6 +52,7 @@ class Past:
     reference: Reference
     rows: pl.DataFrame
     seasonal: SeasonalReference
+    usual: DayMeans | None
 
 
 def measure(folder: Path) -> Iterator[Measurement]:
@@ -135,7 +137,7 @@ def monitor(judged: Past, window: pl.DataFrame) -> DayReport:
 
     importances = {feature.name: 0.01 for feature in FEATURES}
     champion = Champion(judged.reference, judged.rows, importances, 0.5, forecast)
-    report = monitor_day(champion, window, MonitorRule(), "classification", FEATURES, judged.seasonal)
+    report = monitor_day(champion, window, MonitorRule(), "classification", FEATURES, judged.seasonal, judged.usual)
     if report.prediction is None or len(report.features) != len(FEATURES) or report.table().height != len(FEATURES) + 2:
         raise RuntimeError("the report lacks columns: the time would say nothing")
     report.to_dict()
@@ -144,13 +146,19 @@ def monitor(judged: Past, window: pl.DataFrame) -> DayReport:
 
 def make_past() -> Past:
     """A reference with its rows, and six weeks before the window."""
+    from lifecycle.departures import day_means
     from lifecycle.reference import profile
+    from lifecycle.relations import learn
     from lifecycle.seasonal import seasonal_reference
 
     rows = make_rows(REFERENCE_ROWS, REFERENCE_DAYS, seed=0)
     reference = profile(rows, FEATURES, rows["score"].to_numpy(), rows["label"].to_numpy(), {})
+    relations = learn(rows, FEATURES)
+    if relations is None:
+        raise RuntimeError("the reference has no relations: the time would say nothing")
     before = make_rows(42 * DAY_ROWS, 42, seed=4)
-    return Past(reference, rows, seasonal_reference(reference, before, periods=6, slices=("word_0",)))
+    seasonal = seasonal_reference(reference, before, periods=6, slices=("word_0",))
+    return Past(replace(reference, relations=relations), rows, seasonal, day_means(relations, before))
 
 
 def make_rows(count: int, days: int, seed: int) -> pl.DataFrame:

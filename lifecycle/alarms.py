@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BEFORE_DAYS = 7  # rows before a fault that are passed with it: a sensor sticks at its last value
 COST_DAYS = 21  # over which a fault's cost is measured
+FOUND_WITHIN_DAYS = 3  # in which a costly fault must be found
 NIGHTS = 7  # after which a fault counts as not found
 COSTLY, CHEAP = 0.1, 0.02  # shares of skill: what must be found, and what is as good as no fault
 
@@ -193,7 +194,9 @@ def inject_and_watch(clean: CleanRun, fault: Fault, start: date, nights: int = N
     return Injection(fault, start, cost, found)
 
 
-def detection(injections: Sequence[Injection], heard: Sequence[Monitor], within: int = 3) -> dict[str, Any]:
+def detection(
+    injections: Sequence[Injection], heard: Sequence[Monitor], within: int = FOUND_WITHIN_DAYS
+) -> dict[str, Any]:
     """Which faults were found, and how soon, by fault; and the share of the costly ones that were found in time.
 
     Parameters

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from lifecycle.jumps import DAYS_ASKED, Jump
+from lifecycle.jumps import CALLED_FROM, DAYS_ASKED, Jump
 from lifecycle.relations import Relations
 from lifecycle.rescoring import Rescoring, Swap
 from lifecycle.seasonal import FEWEST_ROWS
@@ -76,11 +76,7 @@ def day_means(relations: Relations, frame: pl.DataFrame, rows_of_day: int = ROWS
     import numpy as np
     import polars as pl
 
-    if not set(relations.columns) <= set(frame.columns):
-        return None
-    if not all(
-        frame[name].dtype.is_numeric() or frame[name].dtype in (pl.Boolean, pl.Null) for name in relations.numbers
-    ):
+    if not relations.fit(frame):
         return None
     place, size = pl.int_range(pl.len()).over("day"), pl.len().over("day")
     step = (size / rows_of_day).ceil().cast(pl.Int64)
@@ -101,14 +97,14 @@ def find_departures(
     limit: float,
     rate: float,
 ) -> list[Jump]:
-    """The days on which a column departed from the others in a way that costs more than a limit.
+    """The days on which a column departed from the others in a way that costs too much.
 
     Parameters
     ----------
     window : (rows,) with ``day`` and the features.
     days : which are asked about; the earlier ones only if there are any on the last.
     past : days that are held to be usual; those that are asked about, and later ones, are not looked at.
-    limit : growth of the mean loss.
+    limit : growth of the mean loss that must be found; a column is called from ``CALLED_FROM`` of that.
     rate : chance of calling any column on a day that is like those before it.
 
     Notes
@@ -117,13 +113,16 @@ def find_departures(
     (Bonferroni over columns); how days that follow each other are alike is in the past spans, too. Where one column is
     broken others seem to be, too, as it tells of them: so the column is blamed that explains most, it is put where the
     others say it is, and the rest are looked at again. What a departure costs is asked of the champion on its judged
-    rows, moved by as much; from that goes what the dearest of the past days costs that departed most.
+    rows, moved by as much; it is no harm where one of the past days that departed most would have cost more.
     """
     import numpy as np
+    import polars as pl
 
-    before = past.days < np.datetime64(min(days))
-    usual = DayMeans(past.days[before], past.means[before])
-    asked = day_means(relations, window, window.height or 1)
+    quiet = past.days < np.datetime64(min(days))
+    usual = DayMeans(past.days[quiet], past.means[quiet])
+    called = CALLED_FROM * limit
+    since = min(days) - timedelta(days=max(SPANS) - 1)
+    asked = day_means(relations, window.filter(pl.col("day") >= since), rows_of_day=max(window.height, 1))
     if asked is None or len(usual.days) < MINIMUM_DAYS:
         return []
     found: list[Jump] = []
@@ -131,13 +130,13 @@ def find_departures(
         harms: dict[int, float] = {}
         for span in SPANS:
             means = asked.spans(span).at(day)
-            departures = relations.departures(usual.spans(span).means)
-            if means is None or len(departures) < MINIMUM_DAYS:
+            before = usual.spans(span).means
+            if means is None or len(before) < MINIMUM_DAYS:
                 continue
-            for departure in _departures(relations, means, departures, rate / len(SPANS)):
-                harm = _harm(relations, departure, departures, rescoring, limit)
+            for departure in _departures(relations, means, before, rate / len(SPANS)):
+                harm = _harm(relations, departure, relations.departures(before), rescoring, called)
                 harms[departure.place] = max(harm, harms.get(departure.place, 0.0))
-        found += [Jump(relations.numbers[n], day, None, harm, alone=True) for n, harm in harms.items() if harm > limit]
+        found += [Jump(relations.numbers[n], day, None, harm, alone=True) for n, harm in harms.items() if harm > called]
         if not found:
             break
     return found[::-1]
@@ -148,26 +147,42 @@ def _departures(relations: Relations, today: np.ndarray, usual: np.ndarray, rate
 
     Parameters
     ----------
-    today : (1, basis) the day's mean row. usual : (days, numbers) departures of past days.
+    today : (1, basis) the day's mean row. usual : (days, basis) those of past days.
     """
     import numpy as np
     from scipy.special import stdtrit
 
-    count, columns = usual.shape
-    mean, spread = usual.mean(axis=0), usual.std(axis=0, ddof=1) * np.sqrt(1 + 1 / count)
-    spread = np.where(spread > 0, spread, np.inf)  # of a column that never varied, rounding would be a departure
+    count, columns = len(usual), len(relations.numbers)
     furthest = -stdtrit(count - 1, rate / (2 * columns))
+    mean, spread = _usual(relations.departures(usual))
+    mean_score, spread_of_score = _usual(relations.scores(usual))
     found: dict[int, _Departure] = {}
     while True:
-        away = (relations.departures(today)[0] - mean) / spread
-        candidates = [int(place) for place in np.flatnonzero(abs(away) > furthest) if place not in found]
+        by = relations.departures(today)[0] - mean
+        # What is broken is, without the break, somewhere it has been before; else it is the others that moved.
+        possible = abs(relations.scores(today)[0] - by - mean_score) <= furthest * spread_of_score
+        departed = (abs(by) > furthest * spread) & possible & (spread > 0)
+        candidates: list[int] = [place for place in np.flatnonzero(departed).tolist() if place not in found]
         if not candidates:
             return list(found.values())
-        repaired = [relations.shifted(today, place, -float(away[place] * spread[place])) for place in candidates]
-        left = [(((relations.departures(basis)[0] - mean) / spread) ** 2).sum() for basis in repaired]
+        repaired = [relations.shifted(today, place, -float(by[place])) for place in candidates]
+        left = [_squares(relations.departures(basis)[0] - mean, spread) for basis in repaired]
         best = int(np.argmin(left))
         place, today = candidates[best], repaired[best]
-        found[place] = _Departure(place, float(away[place] * spread[place]))
+        found[place] = _Departure(place, float(by[place]))
+
+
+def _usual(of_days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(columns,) mean of past days, and by how much another day is away from it: standard deviation."""
+    import numpy as np
+
+    return of_days.mean(axis=0), of_days.std(axis=0, ddof=1) * np.sqrt(1 + 1 / len(of_days))
+
+
+def _squares(away: np.ndarray, spread: np.ndarray) -> float:
+    """Sum of squares in units of their spread; a column that never varied does not count."""
+    varied = spread > 0
+    return float(((away[varied] / spread[varied]) ** 2).sum())
 
 
 def _harm(relations: Relations, departure: _Departure, usual: np.ndarray, rescoring: Rescoring, limit: float) -> float:

@@ -75,11 +75,15 @@ class Relations:
             parts += [(column == text).fill_null(value=False).to_numpy().astype(float) for text in texts]
         return np.column_stack(parts)
 
+    def scores(self, basis: np.ndarray) -> np.ndarray:
+        """(rows, numbers) the scores themselves."""
+        return basis[:, : OWN * len(self.numbers) : OWN]
+
     def departures(self, basis: np.ndarray) -> np.ndarray:
         """(rows, numbers) score of each number less what the others say; of means over rows, the mean departure."""
         import numpy as np
 
-        return np.asarray(basis[:, : OWN * len(self.numbers) : OWN] - (basis - self._centre) @ self._weights.T)
+        return np.asarray(self.scores(basis) - (basis - self._centre) @ self._weights.T)
 
     def shifted(self, basis: np.ndarray, place: int, by: float) -> np.ndarray:
         """(rows, basis) the same as if all scores of one number, missing ones apart, were higher by an amount.

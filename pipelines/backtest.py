@@ -22,11 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lifecycle.alarms import detection, false_alarms
+from lifecycle.alarms import FOUND_WITHIN_DAYS, detection, false_alarms
 from lifecycle.backtest import OWN, Simulation, policies
 from lifecycle.backtest_results import Span, compare, cumulative_gain, graded_weeks, months
 from lifecycle.calendar import days_between
 from lifecycle.challenger import DAY
+from lifecycle.detectable import detectable_share
+from lifecycle.faults import SIZES
 from lifecycle.pipeline import Pipeline
 from pipelines.backtest_jobs import (
     FIRST_SEED,
@@ -69,6 +71,7 @@ def run(bench: Bench, plan: Plan, processes: int = 1) -> dict[str, Any]:
         injections = [injection for one in watched for injection in one.injections]
         if injections:
             content["detection"] = detection(injections, heard)
+            content["detection"]["labels"] = _label_limits(pipeline, [one for one in watched if one.way == FREE])
     write_page(content, bench.out)
     return content
 
@@ -81,6 +84,16 @@ def _worlds(plan: Plan) -> list[partial[Watched]]:
         for way in (FREE, WITHIN_WEEKDAY)
         for place, seed in enumerate(seeds)
     ]
+
+
+def _label_limits(pipeline: Pipeline, watched: Sequence[Watched]) -> list[dict[str, float | None]]:
+    """For each shift of the odds, the share that any test of the labels could tell as soon as faults must be found."""
+    import numpy as np
+
+    if pipeline.task != "classification":
+        return []
+    levels = [np.array(one.levels) for one in watched]
+    return [{"size": size, "most": detectable_share(levels, size, FOUND_WITHIN_DAYS)} for size in SIZES["label_shift"]]
 
 
 def _policies(bench: Bench, plan: Plan, simulations: Sequence[Simulation]) -> dict[str, Any]:
