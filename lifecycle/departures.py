@@ -127,16 +127,16 @@ def find_departures(
         return []
     found: list[Jump] = []
     for day in sorted(days, reverse=True):
-        harms: dict[int, float] = {}
+        harms: dict[str, float] = {}
         for span in SPANS:
-            means = asked.spans(span).at(day)
-            before = usual.spans(span).means
-            if means is None or len(before) < MINIMUM_DAYS:
+            today, before = asked.spans(span).at(day), usual.spans(span).means
+            if today is None or len(before) < MINIMUM_DAYS:
                 continue
-            for departure in _departures(relations, means, before, rate / len(SPANS)):
+            for departure in _departures(relations, today, before, rate / len(SPANS)):
+                name = relations.numbers[departure.place]
                 harm = _harm(relations, departure, relations.departures(before), rescoring, called)
-                harms[departure.place] = max(harm, harms.get(departure.place, 0.0))
-        found += [Jump(relations.numbers[n], day, None, harm, alone=True) for n, harm in harms.items() if harm > called]
+                harms[name] = max(harm, harms.get(name, 0.0))
+        found += [Jump(name, day, None, harm, alone=True) for name, harm in harms.items() if harm > called]
         if not found:
             break
     return found[::-1]
