@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from lifecycle import models
 from lifecycle.change import adwin, cusum, daily_means
 from lifecycle.concept import concept_drift, errors_by_day
 from lifecycle.day_report import ColumnReport, DayReport
+from lifecycle.departures import day_means
 from lifecycle.features import Feature
 from lifecycle.harm import at_least, bin_losses, estimate, rank, skill
 from lifecycle.monitoring import Champion, monitor_day, summarise
@@ -24,6 +26,7 @@ from lifecycle.pipeline import GateRule, MonitorRule, RetrainPolicy, Task
 from lifecycle.policy import Night, after_probe, causes, decide_night, needs_probe
 from lifecycle.probe import Recipe, probe
 from lifecycle.reference import CategoricalProfile, NumericProfile, Reference, profile
+from lifecycle.relations import learn
 from lifecycle.retraining import Retrain, State, Wait
 from lifecycle.seasonal import seasonal_reference
 from lifecycle.significance import day_tests, false_discovery_q
@@ -65,7 +68,15 @@ JUDGED, NOW = rows(0, 28), rows(28, 14)
 
 def reference_of(frame: pl.DataFrame, features: tuple[Feature, ...] = FEATURES) -> Reference:
     labels = frame["label"].to_numpy() if "label" in frame.columns else None
-    return profile(frame, features, frame["score"].to_numpy(), labels, {})
+    made = profile(frame, features, frame["score"].to_numpy(), labels, {})
+    return replace(made, relations=learn(frame, features))
+
+
+def forecast(asked: pl.DataFrame) -> np.ndarray:
+    delays = (
+        asked["delay"].cast(pl.Float64, strict=False).fill_null(0.0) if "delay" in asked.columns else pl.Series([0.0])
+    )
+    return 1 / (1 + np.exp(1.5 - np.broadcast_to(delays.to_numpy(), asked.height) / 12))
 
 
 REFERENCE = reference_of(JUDGED)
@@ -76,8 +87,9 @@ def monitor(
 ) -> DayReport:
     """The report, after whose forms for machines were made: they must hold nothing that JSON cannot."""
     features, seasonal = changes.pop("features", FEATURES), changes.pop("seasonal", None)
-    champion = Champion(reference, **{"judged": JUDGED, "importances": IMPORTANCES, "threshold": 0.5, **changes})
-    report = monitor_day(champion, window, RULE, task, features, seasonal)
+    known = {"judged": JUDGED, "importances": IMPORTANCES, "threshold": 0.5, "score": forecast, **changes}
+    usual = day_means(reference.relations, JUDGED) if reference.relations else None
+    report = monitor_day(Champion(reference, **known), window, RULE, task, features, seasonal, usual)
     json.dumps(report.to_dict(), allow_nan=False)
     assert report.table().height == len(report.columns)
     return report
