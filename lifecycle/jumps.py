@@ -136,6 +136,8 @@ def find_jumps(
         if day == max(days):
             jumped = {jump.name for jump in found}
             asked = [profile for profile in profiles if profile.name in jumped]
+        if not asked:
+            break
     return found[::-1]
 
 
