@@ -57,7 +57,11 @@ _COLUMNS = (
     ("loss_change", "float", "estimated change of the mean loss"),
     ("harm", "float", "the part of it that the forecasts do not announce themselves"),
     ("harm_standard_error", "float", "its sampling error"),
-    ("jump_harm", "float", "what a day unlike those before costs, if the values that moved are of no use"),
+    (
+        "jump_harm",
+        "float",
+        "what a day unlike those before costs, if the values that moved are of no use (alone: are off)",
+    ),
     ("jump_group", "string", "slice whose rows jumped; empty for all rows"),
     ("jump_alone", "bool", "whether the columns that it goes with did not jump"),
     ("harmful_days", "int", "of the last days, how many were harmful"),
@@ -160,7 +164,7 @@ def _compare(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> _
     version = registry.version(pipeline.name, int(rows["model_version"][-1]))
     champion = Champion(
         registry.reference(version),
-        registry.judged(version),
+        _by_night(registry.judged(version)),
         version.importances,
         version.threshold,
         score_again(pipeline, registry, version),
@@ -170,6 +174,13 @@ def _compare(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> _
     labelled = issued.join(labels, on=key, how="left", maintain_order="left")
     own = pl.col("model_version") == version.number
     return _Compared(monitor_night(pipeline, champion, labelled, day, own), version, rows.filter(own))
+
+
+def _by_night(judged: "pl.DataFrame | None") -> "pl.DataFrame | None":
+    """Judged rows by the night that would have forecast them, as those issued are, not by the day of their event."""
+    import polars as pl
+
+    return judged if judged is None else judged.with_columns(pl.col("day") - pl.duration(days=1))
 
 
 def _table(found: Mapping[date, _Compared]) -> "pl.DataFrame":

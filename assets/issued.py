@@ -101,9 +101,13 @@ def issued_seconds(pipeline: Pipeline, lake: Lake, days: Sequence[date]) -> dict
     there = set(lake.days(predictions_table(pipeline))) & set(days)
     if not there:
         return {}
-    rows = lake.read(predictions_table(pipeline), min(there), max(there))
-    if BATCH_SECONDS not in rows.columns:
-        rows = rows.with_columns(pl.lit(None, dtype=pl.Float64).alias(BATCH_SECONDS))
+    asked = (predictions_table(pipeline), min(there), max(there))
+    try:
+        rows = lake.read(*asked, ["day", "model_version", BATCH_SECONDS])
+    except pl.exceptions.ColumnNotFoundError:
+        rows = lake.read(*asked, ["day", "model_version"]).with_columns(
+            pl.lit(None, dtype=pl.Float64).alias(BATCH_SECONDS)
+        )
     issued = rows.filter(pl.col("day").is_in(list(days)), pl.col("model_version").is_not_null())
     return dict(issued.group_by("day").agg(pl.col(BATCH_SECONDS).max()).iter_rows())
 

@@ -29,8 +29,8 @@ def kept_columns() -> "dict[str, pl.DataType]":
     return {
         "day": pl.Date(),
         "model_version": pl.Int64(),
-        "excess": pl.Float64(),
-        "level": pl.Float64(),
+        "settled_excess": pl.Float64(),
+        "settled_level": pl.Float64(),
         "estimated": pl.Float64(),
         "estimated_low": pl.Float64(),
         "estimated_high": pl.Float64(),
@@ -55,16 +55,19 @@ def read_past(pipeline: Pipeline, first: date, lake: Lake) -> "pl.DataFrame":
 
 
 def past_errors(past: "pl.DataFrame", version: int, day: date, days: int) -> "dict[date, DayErrors]":
-    """How a version erred on the days before."""
+    """How a version erred on the days before, as far as their labels had come when they were told."""
     import polars as pl
 
     from lifecycle.concept import DayErrors
 
-    since = day - timedelta(days=days)
     own = past.filter(
-        pl.col("model_version") == version, pl.col("excess").is_not_null(), pl.col("day") > since, pl.col("day") < day
+        pl.col("model_version") == version,
+        pl.col("settled_excess").is_not_null(),
+        pl.col("week_to") > day - timedelta(days=days),
+        pl.col("day") < day,
     )
-    return {when: DayErrors(excess, level) for when, excess, level in own.select("day", "excess", "level").iter_rows()}
+    told = own.select("week_to", "settled_excess", "settled_level")
+    return {when: DayErrors(excess, level) for when, excess, level in told.iter_rows()}
 
 
 def past_estimates(

@@ -38,8 +38,9 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 group="monitoring",
                 description=f"How good the forecasts about the last {window} days were, on labels known by the close "
                 "of the day; joined to the forecasts as they were issued. Beside it whether the champion's errors grow "
-                "beyond what it announces itself, and what the week that ends with tomorrow's forecasts is estimated "
-                "to be worth before its labels come. The table has a column per metric.",
+                "beyond what it announces itself, whether more or less happens than it forecasts, and what the week "
+                "that ends with tomorrow's forecasts is estimated to be worth before its labels come. The table has a "
+                "column per metric.",
                 kinds={"polars", "deltalake"},
                 deps=[
                     stage.trailing(stage.key(pipeline, "batch_predictions"), _window(pipeline)),
@@ -54,8 +55,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                     ("errors", "string", "limits exceeded beyond sampling error, as JSON"),
                     ("slices", "string", "the same metrics per slice, as JSON"),
                     ("model_version", "int", "the version that forecast last"),
-                    ("excess", "float", "its mean loss on the day's events beyond what it announced"),
-                    ("level", "float", "what happened minus what it forecast; in log-odds by classification"),
+                    ("settled_excess", "float", "its mean loss beyond what it announced, on the events of `week_to`"),
+                    ("settled_level", "float", "what happened minus what it forecast; by classification in log-odds"),
                     ("estimated", "float", "AUC or R² of the week that ends tomorrow, estimated before its labels"),
                     ("estimated_low", "float", "lower end of its band"),
                     ("estimated_high", "float", "upper end of its band"),
@@ -78,8 +79,9 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 pipeline,
                 asset,
                 NO_CONCEPT_DRIFT,
-                "The champion's errors have not grown beyond what its forecasts announce (CUSUM over days, one false "
-                f"alarm in {pipeline.monitor.concept_false_alarm_days:g} days). A failure may ask for a retraining.",
+                "The champion's errors have not grown beyond what its forecasts announce, and as much happens as it "
+                f"forecasts (CUSUM over days, one false alarm in {pipeline.monitor.concept_false_alarm_days:g} days "
+                "each). A failure may ask for a retraining.",
             ),
             stage.check(
                 pipeline,
@@ -191,7 +193,8 @@ def _row(day: date, night: Night) -> "pl.DataFrame":
     made = night.outlook.estimate if night.outlook else None
     name = "auc" if report.task == "classification" else "r2"
     low, high = made.intervals.get(name, (None, None)) if made else (None, None)
-    of_day = night.concept.errors_by_day.get(day) if night.concept else None
+    # Of a day whose labels have come: those that are late say more than those that are not.
+    settled = night.concept.errors_by_day.get(night.week_to) if night.concept else None
     values: dict[str, Any] = {
         "day": day,
         **metrics,
@@ -200,8 +203,8 @@ def _row(day: date, night: Night) -> "pl.DataFrame":
         "errors": json.dumps(list(report.errors)),
         "slices": report.slices.write_json() if report.slices.height else "[]",
         "model_version": night.version.number if night.version else None,
-        "excess": of_day.excess if of_day else None,
-        "level": of_day.level if of_day else None,
+        "settled_excess": settled.excess if settled else None,
+        "settled_level": settled.level if settled else None,
         "estimated": made.values.get(name) if made else None,
         "estimated_low": low,
         "estimated_high": high,

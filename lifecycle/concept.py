@@ -1,4 +1,4 @@
-"""Concept drift of a champion: whether its errors grow beyond what its own forecasts announce.
+"""Concept drift of a champion: whether its errors grow beyond what it announces, or its forecasts leave their level.
 
 What belongs here: the series that are watched and the verdict on them. Finding changes in a series is in ``change.py``.
 """
@@ -47,7 +47,7 @@ class Concept:
     errors_by_day : by day in order, of the days with labels.
     changes : changes of the excess by CUSUM, in order. ``adwin``: by ADWIN, which is slower and shown beside it.
     levels : changes of the level by CUSUM, in order.
-    errors, warnings : a change for the worse that was found in the last days, by CUSUM; other changes found.
+    errors, warnings : changes found in the last days: for the worse or away from what is forecast by CUSUM; by ADWIN.
     """
 
     errors_by_day: Mapping[date, DayErrors]
@@ -74,7 +74,7 @@ def errors_by_day(forecasts: pl.DataFrame, task: Task) -> dict[date, DayErrors]:
     import polars as pl
 
     known = [pl.col(name).is_not_null() & pl.col(name).cast(pl.Float64).is_finite() for name in ("score", "label")]
-    scored = forecasts.filter(*known)
+    scored = forecasts.filter(*known, pl.col("day").is_not_null())
     labels, scores = (scored[name].cast(pl.Float64).to_numpy() for name in ("label", "score"))
     when = scored["day"].to_numpy()
     excess, days = daily_means(row_losses(labels, scores, task) - announced(scores, task), when)
@@ -140,7 +140,7 @@ def _of_excess(change: Change) -> str:
 
 def _of_level(change: Change) -> str:
     return (
-        f"{'More' if change.after > change.before else 'Less'} happens than is forecast since {change.day}: what "
-        f"happened minus what was forecast went from {change.before:+.3g} to {change.after:+.3g} ({change.detector}, "
-        f"found on {change.alarm_day})."
+        f"{'More' if change.after > 0 else 'Less'} happens than is forecast since {change.day}: what happened minus "
+        f"what was forecast (log-odds by classification) went from {change.before:+.3g} to {change.after:+.3g} "
+        f"({change.detector}, found on {change.alarm_day})."
     )

@@ -45,7 +45,8 @@ class ColumnReport:
         becomes harder, and a model says so, the loss grows and no retraining mends it; that is not called harm.
     jump_harm : growth of the loss by the worst of the last days that were unlike those before them, were the values
         that moved of no use (``jumps.py``); None without such a day. ``jump_group``: the slice that jumped;
-        None for all rows. ``jump_alone``: whether the columns that it goes with did not (``departures.py``).
+        None for all rows. ``jump_alone``: whether the columns that it goes with did not
+        (``departures.py``); the harm is then that of being off by as much.
     harmful_days : how many of the days that the rule looks at were harmful, and ``harmful`` whether they make an error.
     rank : size × importance × harm.
     bins, reference_counts, current_counts : the two distributions, for drawing.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from lifecycle.jumps import CALLED_FROM, DAYS_ASKED, Jump
+from lifecycle.jumps import CALLED_FROM, DAYS_ASKED, LEAST_MOVED, Jump
 from lifecycle.relations import Relations
 from lifecycle.rescoring import Rescoring, Swap
 from lifecycle.seasonal import FEWEST_ROWS
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 SPANS = (1, 3)  # days: what hardly shows in one shows in the mean of several
-ROWS_OF_DAY = 200  # of a past day; enough to know its mean departure to a fifteenth of what rows differ by
+ROWS_OF_DAY = 200  # about so many of a past day; enough to know its mean departure to a tenth of what rows differ by
+STILL = 0.5  # of a span's departure; less of it on its last day, and what it was is over
 
 
 @dataclass(frozen=True)
@@ -43,20 +44,19 @@ class DayMeans:
         whole = last[(self.days[last] - self.days[last - length + 1]).astype(int) == length - 1]
         return DayMeans(self.days[whole], np.mean([self.means[whole - back] for back in range(length)], axis=0))
 
+    def before(self, day: date) -> DayMeans:
+        """The same of the days before one."""
+        import numpy as np
+
+        earlier = self.days < np.datetime64(day)
+        return DayMeans(self.days[earlier], self.means[earlier])
+
     def at(self, day: date) -> np.ndarray | None:
         """(1, basis) that of one day; None where there is none."""
         import numpy as np
 
         means = self.means[self.days == np.datetime64(day)]
         return means if len(means) else None
-
-
-@dataclass(frozen=True)
-class _Departure:
-    """By how much a column's mean score of a day is away from what it usually is, given the others."""
-
-    place: int
-    by: float
 
 
 def day_means(relations: Relations, frame: pl.DataFrame, rows_of_day: int = ROWS_OF_DAY) -> DayMeans | None:
@@ -76,7 +76,7 @@ def day_means(relations: Relations, frame: pl.DataFrame, rows_of_day: int = ROWS
     import numpy as np
     import polars as pl
 
-    if not relations.fit(frame):
+    if not relations.fits(frame):
         return None
     place, size = pl.int_range(pl.len()).over("day"), pl.len().over("day")
     step = (size / rows_of_day).ceil().cast(pl.Int64)
@@ -102,81 +102,110 @@ def find_departures(
     Parameters
     ----------
     window : (rows,) with ``day`` and the features.
-    days : which are asked about; the earlier ones only if there are any on the last.
+    days : which are asked about; the earlier ones only about columns that departed on the last.
     past : days that are held to be usual; those that are asked about, and later ones, are not looked at.
     limit : growth of the mean loss that must be found; a column is called from ``CALLED_FROM`` of that.
-    rate : chance of calling any column on a day that is like those before it.
+    rate : chance of calling any column on a day that is like those before it, if departures were all that is looked at.
 
     Notes
     -----
     The mean departure of a day, and of the three that end with it, is held against those of past days by a t test
-    (Bonferroni over columns); how days that follow each other are alike is in the past spans, too. Where one column is
-    broken others seem to be, too, as it tells of them: so the column is blamed that explains most, it is put where the
-    others say it is, and the rest are looked at again. What a departure costs is asked of the champion on its judged
-    rows, moved by as much; it is no harm where one of the past days that departed most would have cost more.
+    (Bonferroni over columns); spans that share days count as one observation each as many days as they are long. Where
+    one column is broken others seem to be, too, as it tells of them: so the column is blamed that explains most, it is
+    put where the others say it is, and the rest are looked at again. What a departure costs is asked of the champion on
+    its judged rows, moved by as much; it is no harm where one of the past days that departed most would have cost more.
     """
-    import numpy as np
     import polars as pl
 
-    quiet = past.days < np.datetime64(min(days))
-    usual = DayMeans(past.days[quiet], past.means[quiet])
-    called = CALLED_FROM * limit
     since = min(days) - timedelta(days=max(SPANS) - 1)
     asked = day_means(relations, window.filter(pl.col("day") >= since), rows_of_day=max(window.height, 1))
-    if asked is None or len(usual.days) < MINIMUM_DAYS:
+    if asked is None:
         return []
+    usual = past.before(min(days))
     found: list[Jump] = []
     for day in sorted(days, reverse=True):
         harms: dict[str, float] = {}
         for span in SPANS:
-            today, before = asked.spans(span).at(day), usual.spans(span).means
-            if today is None or len(before) < MINIMUM_DAYS:
-                continue
-            for departure in _departures(relations, today, before, rate / len(SPANS)):
-                name = relations.numbers[departure.place]
-                harm = _harm(relations, departure, relations.departures(before), rescoring, called)
-                harms[name] = max(harm, harms.get(name, 0.0))
-        found += [Jump(name, day, None, harm, alone=True) for name, harm in harms.items() if harm > called]
+            for place, by in _departed(relations, asked, usual, day, span, rate / len(SPANS)).items():
+                of_days = relations.departures(usual.spans(span).means)[:, place]
+                harm = _harm(relations, place, by, of_days - of_days.mean(), rescoring, CALLED_FROM * limit)
+                harms[relations.numbers[place]] = max(harm, harms.get(relations.numbers[place], 0.0))
+        on_last = {jump.name for jump in found} if day != max(days) else set(harms)
+        found += [
+            Jump(name, day, None, harm, alone=True)
+            for name, harm in harms.items()
+            if harm > CALLED_FROM * limit and name in on_last
+        ]
         if not found:
             break
     return found[::-1]
 
 
-def _departures(relations: Relations, today: np.ndarray, usual: np.ndarray, rate: float) -> list[_Departure]:
-    """The columns that departed, the one that explains most first.
+def _departed(
+    relations: Relations, asked: DayMeans, usual: DayMeans, day: date, span: int, rate: float
+) -> dict[int, float]:
+    """Places of the columns that departed in a span and still do on its last day, and by how much."""
+    today, before = asked.spans(span).at(day), usual.spans(span).means
+    if today is None or len(before) < MINIMUM_DAYS * span:
+        return {}
+    found = _blamed(relations, today, before, len(before) // span, rate)
+    last = asked.at(day)
+    if span == 1 or last is None or not found:
+        return found
+    now = relations.departures(last)[0] - relations.departures(usual.means).mean(axis=0)
+    return {place: by for place, by in found.items() if now[place] / by > STILL}
+
+
+def _blamed(relations: Relations, today: np.ndarray, usual: np.ndarray, count: int, rate: float) -> dict[int, float]:
+    """Places of the columns that departed and by how much, the one that explains most first.
 
     Parameters
     ----------
-    today : (1, basis) the day's mean row. usual : (days, basis) those of past days.
+    today : (1, basis) the mean row of a day or span. usual : (past, basis) those of past ones.
+    count : how many of these are independent of each other.
     """
     import numpy as np
     from scipy.special import stdtrit
 
-    count, columns = len(usual), len(relations.numbers)
-    furthest = -stdtrit(count - 1, rate / (2 * columns))
-    mean, spread = _usual(relations.departures(usual))
-    mean_score, spread_of_score = _usual(relations.scores(usual))
-    found: dict[int, _Departure] = {}
+    furthest = -stdtrit(count - 1, rate / (2 * len(relations.numbers)))
+    mean, spread = _usual(relations.departures(usual), count)
+    mean_score, spread_of_score = _usual(relations.scores(usual), count)
+    today, gone = _filled(relations, today, usual)
+    found: dict[int, float] = {}
     while True:
         by = relations.departures(today)[0] - mean
         # What is broken is, without the break, somewhere it has been before; else it is the others that moved.
         possible = abs(relations.scores(today)[0] - by - mean_score) <= furthest * spread_of_score
-        departed = (abs(by) > furthest * spread) & possible & (spread > 0)
+        departed = (abs(by) > furthest * spread) & possible & (spread > 0) & ~gone
         candidates: list[int] = [place for place in np.flatnonzero(departed).tolist() if place not in found]
         if not candidates:
-            return list(found.values())
+            return found
         repaired = [relations.shifted(today, place, -float(by[place])) for place in candidates]
         left = [_squares(relations.departures(basis)[0] - mean, spread) for basis in repaired]
         best = int(np.argmin(left))
-        place, today = candidates[best], repaired[best]
-        found[place] = _Departure(place, float(by[place]))
+        found[candidates[best]], today = float(by[candidates[best]]), repaired[best]
 
 
-def _usual(of_days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _filled(relations: Relations, today: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A mean row without what went missing, and (numbers,) which did: that is called by itself (``jumps.py``).
+
+    A number that misses more than it ever did is put where the others say it is, so that none of them is blamed for it.
+    """
+    import numpy as np
+
+    gone = relations.missing(today)[0] > relations.missing(usual).max(axis=0) + LEAST_MOVED
+    mean = relations.departures(usual).mean(axis=0)
+    for place in np.flatnonzero(gone).tolist():
+        present = relations.present(today, place, usual)
+        today = relations.shifted(present, place, float((mean - relations.departures(present)[0])[place]))
+    return today, gone
+
+
+def _usual(of_days: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """(columns,) mean of past days, and by how much another day is away from it: standard deviation."""
     import numpy as np
 
-    return of_days.mean(axis=0), of_days.std(axis=0, ddof=1) * np.sqrt(1 + 1 / len(of_days))
+    return of_days.mean(axis=0), of_days.std(axis=0, ddof=1) * np.sqrt(1 + 1 / count)
 
 
 def _squares(away: np.ndarray, spread: np.ndarray) -> float:
@@ -185,23 +214,29 @@ def _squares(away: np.ndarray, spread: np.ndarray) -> float:
     return float(((away[varied] / spread[varied]) ** 2).sum())
 
 
-def _harm(relations: Relations, departure: _Departure, usual: np.ndarray, rescoring: Rescoring, limit: float) -> float:
-    """Growth of the mean loss by a departure; none where one of the past days that departed most costs as much."""
+def _harm(relations: Relations, place: int, by: float, usual: np.ndarray, rescoring: Rescoring, least: float) -> float:
+    """Growth of the mean loss by a departure; none where one of the past days that departed most costs as much.
+
+    Parameters
+    ----------
+    usual : (days,) departures of past days, less their mean.
+    least : harm that is of interest; below it no past day is asked about.
+    """
     import numpy as np
 
-    if relations.numbers[departure.place] not in rescoring.frame.columns:
+    if relations.numbers[place] not in rescoring.frame.columns:
         return 0.0
-    harm = _cost(relations, departure, rescoring)
-    if harm <= limit:
+    (harm,) = _costs(relations, place, [by], rescoring)
+    if harm <= least:
         return harm
-    of_days = usual[:, departure.place] - usual[:, departure.place].mean()
-    for place in np.argsort(abs(of_days))[-DAYS_ASKED:]:
-        if _cost(relations, _Departure(departure.place, float(of_days[place])), rescoring) >= harm:
-            return 0.0
-    return harm
+    most = usual[np.argsort(abs(usual))[-DAYS_ASKED:]].tolist()
+    return harm if max(_costs(relations, place, most, rescoring)) < harm else 0.0
 
 
-def _cost(relations: Relations, departure: _Departure, rescoring: Rescoring) -> float:
-    name, asked = relations.numbers[departure.place], rescoring.some()
-    values = relations.moved(rescoring.frame[name][asked], departure.place, departure.by)
-    return rescoring.growths([Swap(name, asked, values)])[0] / asked.size
+def _costs(relations: Relations, place: int, shifts: Sequence[float], rescoring: Rescoring) -> list[float]:
+    """Growth of the mean loss by each shift of a column, beyond what putting its values into ranks and back costs."""
+    name, asked = relations.numbers[place], rescoring.some()
+    values = rescoring.frame[name][asked]
+    swaps = [Swap(name, asked, relations.moved(values, place, by)) for by in (0.0, *shifts)]
+    none, *grown = rescoring.growths(swaps)
+    return [(each - none) / asked.size for each in grown]

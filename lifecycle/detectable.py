@@ -1,7 +1,7 @@
 """Detectable: how often a shift of the labels could be told within some days by any test of their level.
 
-What belongs here: that bound. A fault in the labels shows in nothing but labels, and days differ: what no test could
-find is no fault of the monitors. How often they do find it is measured in ``alarms.py``.
+What belongs here: that bound. That less or more happens than was forecast shows in the labels alone, and days differ:
+what no test could find is no fault of the monitors. How often they do find it is measured in ``alarms.py``.
 """
 
 from __future__ import annotations

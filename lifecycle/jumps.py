@@ -38,7 +38,8 @@ class Jump:
     Parameters
     ----------
     group : slice column and value of the rows that jumped; None: all rows.
-    harm : growth of the mean loss over all rows, if the values that moved are of no use.
+    harm : growth of the mean loss over all rows, if the values that moved are of no use; of one that moved alone, if
+        they are off by as much as they moved.
     alone : whether it moved without the columns that it goes with; see ``departures.py``.
     """
 
@@ -57,7 +58,7 @@ class _Move:
     ----------
     group : its place among the groups.
     past : (days, bins) rows of the like days before. day : (bins,) of the day. every : (days, bins) of all days before.
-    lost : share of rows whose values are lost, beyond the most of any day before; zero: values moved among the bins.
+    lost : share of rows whose values are lost, beyond what was usual; zero: values moved among the bins.
     """
 
     name: str
@@ -105,13 +106,13 @@ def find_jumps(
 
     Notes
     -----
-    Values that are lost (``lost.py``), or miss, jump when they are more than on any day before, and cost too much.
-    Values among the bins must pass four gates: the day's shares differ from those of the like days before by more than
-    these differ among themselves (``significance.day_tests``; Bonferroni over columns and groups); they differ more
-    than any day before, of whatever weekday, does from the others; more rows moved than usual; and scoring says that
-    it costs more than the limit beyond what the dearest of the days before costs when it is held against the others (of
-    the two most unlike them). The last is what tells a broken column from weather: storms, too, are unlike the day
-    before, and some of the days before were storms.
+    Values that are lost (``lost.py``), or miss, jump when they are more than on all days before but one, and cost too
+    much. Values among the bins must pass four gates: the day's shares differ from those of the like days before by more
+    than these differ among themselves (``significance.day_tests``; Bonferroni over columns and groups); they differ
+    more than those of all days before but one, of whatever weekday, do from the others; more rows moved than usual; and
+    scoring says that it costs more than the limit beyond what the dearest of the days before costs when it is held
+    against the others (of the two most unlike them). The last is what tells a broken column from weather: storms, too,
+    are unlike the day before, and some of the days before were storms.
     """
     import numpy as np
     import polars as pl
@@ -168,9 +169,10 @@ def _moves(
         for group in np.flatnonzero(usable):
             own = before[group][before[group].sum(axis=1) > 0]
             every = past.counts[profile.name][group][quiet]
+            every = every[every.sum(axis=1) >= FEWEST_ROWS]
             lost = float(gone[group]) if gone[group] > LEAST_MOVED else 0.0
             if lost or moved[group] > LEAST_MOVED:
-                moves.append(_Move(profile.name, int(group), own, now[group], every[every.sum(axis=1) > 0], lost))
+                moves.append(_Move(profile.name, int(group), own, now[group], every, lost))
     return moves, looked_at
 
 
@@ -186,7 +188,9 @@ def _lost(profile: Profile, column: pl.Series, bins: np.ndarray) -> np.ndarray:
 
 
 def _gone(before: np.ndarray, lost: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:
-    """(groups,) share of rows that are lost, beyond the largest share that missed on any day before.
+    """(groups,) share of rows that are lost, beyond the share that missed on the second worst of the days before.
+
+    On the worst it may have been broken, too.
 
     Parameters
     ----------
@@ -196,8 +200,8 @@ def _gone(before: np.ndarray, lost: np.ndarray, members: Sequence[np.ndarray]) -
 
     now = np.array([lost[flags].mean() if flags.any() else 0.0 for flags in members])
     rows = before.sum(axis=2)
-    shares = np.divide(before[:, :, -1], rows, out=np.zeros(rows.shape), where=rows > 0)
-    return np.asarray(now - shares.max(axis=1, initial=0.0))
+    shares = np.divide(before[:, :, -1], rows, out=np.zeros(rows.shape), where=rows >= FEWEST_ROWS)
+    return np.asarray(now - _second_largest(shares))
 
 
 def _unlike(move: _Move, rate: float) -> bool:
@@ -209,10 +213,24 @@ def _unlike(move: _Move, rate: float) -> bool:
 
 
 def _furthest(move: _Move) -> bool:
-    """Whether no day before is as far from the others: a few like days tell little of how far weather may go."""
+    """Whether at most one day before is as far from the others: a few like days tell little of how far weather may go.
+
+    On that one it may have been broken, too.
+    """
+    import numpy as np
+
     total = move.every.sum(axis=0)
-    away = max((float(total_variation(total - one, one[None, :])[0]) for one in move.every), default=0.0)
-    return bool(total_variation(total, move.day[None, :])[0] > away) if total.any() else True
+    if not total.any():
+        return True
+    away = np.array([total_variation(total - one, one[None, :])[0] for one in move.every])
+    return bool(total_variation(total, move.day[None, :])[0] > _second_largest(np.nan_to_num(away)[None, :])[0])
+
+
+def _second_largest(values: np.ndarray) -> np.ndarray:
+    """(rows,) of (rows, values); zero where there are fewer than two."""
+    import numpy as np
+
+    return np.sort(values, axis=1)[:, -2] if values.shape[1] > 1 else np.zeros(len(values))
 
 
 def _members(rows: pl.DataFrame, group: Group) -> np.ndarray:

@@ -94,7 +94,7 @@ def _usual_days(champion: Champion, past: pl.DataFrame) -> DayMeans | None:
         # A day that was judged may be among those past; its rows are the same, and count once.
         judged = champion.judged["day"].unique().implode()
         frames = [champion.judged, past.filter(~pl.col("day").is_in(judged))]
-    if not all(relations.fit(frame) for frame in frames):
+    if not all(relations.fits(frame) for frame in frames):
         return None
     columns = ["day", *relations.columns]
     return day_means(relations, pl.concat([frame.select(columns) for frame in frames], how="vertical_relaxed"))

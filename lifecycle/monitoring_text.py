@@ -96,5 +96,9 @@ def _jump(column: ColumnReport) -> str:
     if column.jump_harm is None:
         return ""
     where = f" where {column.jump_group}" if column.jump_group else ""
-    alone = " while the columns that it goes with did not" if column.jump_alone else ""
-    return f"; it jumped{where}{alone}, which costs {column.jump_harm:.2g} if the values that moved are of no use"
+    if column.jump_alone:
+        cost = (
+            f"while the columns that it goes with did not, which costs {column.jump_harm:.2g} if it is off by as much"
+        )
+        return f"; it jumped {cost}"
+    return f"; it jumped{where}, which costs {column.jump_harm:.2g} if the values that moved are of no use"

@@ -91,7 +91,10 @@ def outlook(
 
 
 def _error_of_week(week: pl.DataFrame, task: Task) -> float:
-    """Standard error of the ranking of a week with all its labels, from the days that have some."""
+    """Standard error of the ranking of a week with all its labels, from the days that have some.
+
+    Zero where too few have: the band then tells of nearly all that the week may bring.
+    """
     import polars as pl
 
     known = week.filter(pl.col("label").is_not_null())

@@ -54,8 +54,8 @@ class Relations:
         """All that a frame must have."""
         return [*self.numbers, *(name for name, _ in self.categories)]
 
-    def fit(self, frame: pl.DataFrame) -> bool:
-        """Whether a frame has the columns, in a type that they can have."""
+    def fits(self, frame: pl.DataFrame) -> bool:
+        """Whether a frame has the columns, the numbers among them as numbers."""
         return set(self.columns) <= set(frame.columns) and all(holds_numbers(frame[name]) for name in self.numbers)
 
     def basis(self, frame: pl.DataFrame) -> np.ndarray:
@@ -78,6 +78,16 @@ class Relations:
     def scores(self, basis: np.ndarray) -> np.ndarray:
         """(rows, numbers) the scores themselves."""
         return basis[:, : OWN * len(self.numbers) : OWN]
+
+    def missing(self, basis: np.ndarray) -> np.ndarray:
+        """(rows, numbers) whether each is missing; of means over rows, the share."""
+        return basis[:, OWN - 1 : OWN * len(self.numbers) : OWN]
+
+    def present(self, basis: np.ndarray, place: int, usual: np.ndarray) -> np.ndarray:
+        """(1, basis) a mean row with one number's usual part in it, which (days, basis) others have."""
+        there = basis.copy()
+        there[:, OWN * place : OWN * (place + 1)] = usual[:, OWN * place : OWN * (place + 1)].mean(axis=0)
+        return there
 
     def departures(self, basis: np.ndarray) -> np.ndarray:
         """(rows, numbers) score of each number less what the others say; of means over rows, the mean departure."""
@@ -106,6 +116,8 @@ class Relations:
         missing = ~np.isfinite(values)
         scores = _normal_scores(np.where(missing, quantiles[0], values), quantiles) + by
         there = np.interp(ndtr(scores), np.linspace(0, 1, LEVELS), quantiles)
+        if column.dtype.is_integer():
+            there = there.round()
         return pl.Series(column.name, np.where(missing, np.nan, there)).fill_nan(None)
 
     @cached_property
@@ -148,7 +160,7 @@ def learn(frame: pl.DataFrame, features: Sequence[Feature]) -> Relations | None:
     Returns
     -------
     Relations or None
-        None where fewer than two numeric columns have two values or more.
+        None where fewer than two numeric columns have two different values or more.
 
     Notes
     -----
@@ -203,7 +215,7 @@ def _normal_scores(values: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
 
 
 def _spread(column: pl.Series) -> tuple[float, ...] | None:
-    """Quantiles of the values; None of a column with fewer than two values, or one that holds no numbers."""
+    """Quantiles of the values; None of a column without two different values, or one that holds no numbers."""
     import numpy as np
 
     if not holds_numbers(column):
@@ -212,7 +224,8 @@ def _spread(column: pl.Series) -> tuple[float, ...] | None:
     values = values[np.isfinite(values)]
     if not values.size or values.min() == values.max():
         return None
-    return _short(np.quantile(values, np.linspace(0, 1, LEVELS), method="nearest"))
+    # To the last digit: equal values must stay equal.
+    return tuple(np.quantile(values, np.linspace(0, 1, LEVELS), method="nearest").tolist())
 
 
 def _texts(column: pl.Series) -> tuple[str, ...]:
@@ -220,5 +233,5 @@ def _texts(column: pl.Series) -> tuple[str, ...]:
 
 
 def _short(values: np.ndarray) -> tuple[float, ...]:
-    """Rounded to a few digits: what is kept is read by people, too, and each number of it twenty times a day."""
+    """Rounded to a few digits: weights are known to fewer, and the reference is kept as text."""
     return tuple(float(f"{value:.{DIGITS}g}") for value in values)

@@ -148,7 +148,8 @@ def of_rules(
 
 def latency(parity: Evaluation) -> Measurement:
     """How long requests took to get their features from the online store, as the check of a night timed them."""
-    subject = f"the features of one request from the online store ({parity.numbers['compared_online']:.0f} asked)"
+    asked = f"{parity.numbers['compared_online']:.0f} asked"
+    subject = f"the features of one request from the online store, in milliseconds ({asked})"
     return Measurement("latency_p99_ms", parity.numbers[ONLINE_P99_MS], subject)
 
 

@@ -280,11 +280,11 @@ def _fault_text(content: Mapping[str, Any]) -> str:
             f"Chance finds some, too: of {found['cheap']['injections']} injections that cost next to nothing "
             f"{_percent(found['cheap']['by_any_monitor'])} coincide with a new error within {within} days."
         )
-    if limits := [f"{each['size']:+g}: {_percent(each['most'])}" for each in found.get("labels", ()) if each["most"]]:
+    if limits := [f"{each['size']:+g}: {_percent(each['most'])}" for each in found.get("labels", ())]:
         parts.append(
-            "A shift of the labels shows in nothing but labels, and days differ. A test of the mean of "
-            f"{within} days that knew level, direction and size, and erred on one night in twenty, could tell these "
-            f"shares and no more, by log-odds: {', '.join(limits)}."
+            "That more or less happens than is forecast shows in the labels alone, and days differ. A test of the mean "
+            f"of {within} days that knew level, direction and size, and erred on one night in twenty, could tell "
+            f"these shares and no more, by log-odds: {', '.join(limits)}."
         )
     rows = [
         [

@@ -265,6 +265,9 @@ def test_a_fall_of_the_estimated_auc_is_certain_when_the_whole_band_is_below() -
     doubtful = fall(made, {"auc": value + 0.051}, "classification", 0.05)
     assert doubtful is not None
     assert not doubtful[0]
+    few_days = fall(made, {"auc": 0.85}, "classification", 0.05, own_error=0.1)
+    assert few_days is not None
+    assert not few_days[0]  # what is estimated may be sure and the week itself a matter of its few days
     assert fall(made, {"auc": value}, "classification", 0.05) is None
     assert fall(made, {}, "classification", 0.05) is None
 

@@ -116,6 +116,19 @@ def test_values_that_go_missing_or_leave_the_range_are_found_whatever_days_are_l
     assert found_of_one.group == ("carrier", "DL")
 
 
+def test_one_day_that_was_broken_before_or_had_hardly_any_rows_hides_nothing(reference: Reference) -> None:
+    odd = MONDAY + timedelta(days=30)
+    calm = rows(14, 42)
+    few = pl.concat([calm.filter(pl.col("day") != odd), calm.filter(pl.col("day") == odd).head(2)])
+    once = calm.with_columns(hour=pl.when(pl.col("day") != odd).then("hour"))
+    moved = rows(56, 1).with_columns(pl.col("hour") / 3 + 4)
+    gone = rows(56, 1).with_columns(hour=pl.lit(None, pl.Float64))
+    for frame in (few, once):
+        before = seasonal_reference(reference, frame, 6, slices=("carrier",))
+        assert [jump.name for jump in jumps(reference, moved, before)] == ["hour"]
+        assert [jump.name for jump in jumps(reference, gone, before)] == ["hour"]
+
+
 def test_values_that_often_miss_are_not_called_when_as_many_miss_as_on_a_day_before(reference: Reference) -> None:
     def with_gaps(frame: pl.DataFrame) -> pl.DataFrame:
         gap = (pl.col("day").dt.day() % 4 == 0) & (pl.int_range(pl.len()) % 2 == 0)

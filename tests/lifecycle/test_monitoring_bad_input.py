@@ -391,6 +391,8 @@ def test_a_stream_of_errors_without_labels_or_without_forecasts_is_empty() -> No
         excess = errors_by_day(frame, "classification")
         assert excess == {}
         assert concept_drift(excess, RULE, FIRST).changes == ()
+    dayless = NOW.with_columns(day=pl.when(pl.int_range(pl.len()) % 3 > 0).then("day"))
+    assert len(errors_by_day(dayless, "classification")) == 14
     means, days = daily_means(np.array([np.nan, np.nan]), np.array(["2024-01-01", "NaT"], dtype="datetime64[D]"))
     assert (means.size, days.size, cusum(means, days), adwin(means, days)) == (0, 0, [], [])
 

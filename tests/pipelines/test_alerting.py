@@ -234,7 +234,10 @@ def test_requests_that_a_night_timed_are_held_against_the_limit_of_p99(driver: D
             assert told["kind"] == "resolved"
             continue
         p99 = float(str(seen.metadata["online_p99_ms"]))
-        said = f"p99 latency of the features of one request from the online store (25 asked) is {p99:.3g}, above 1e-06"
+        said = (
+            "p99 latency of the features of one request from the online store, in milliseconds (25 asked) is "
+            f"{p99:.3g}, above 1e-06"
+        )
         assert (told["severity"], told["message"]) == ("WARN", f"{day}: {said}")
         link = f"/assets/{TINY.name}/batch_predictions?view=checks&checkDetail=parity"
         assert told["link"] == f"http://localhost:3000{link}"
