@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from lifecycle.seasonal import Group, SeasonalReference
 
 DAYS_ASKED = 2  # of the days before: those most unlike the others, among which the dearest will be
-# Of the limit, where it is certain that values are of no use: harm as large as the limit must be found, and what it
-# costs is known to about half of that.
-CALLED_FROM = 0.5
 LEAST_MOVED = 0.15  # share of a day's rows, beyond what is usual; less is not worth the model's time
 
 
@@ -87,7 +84,7 @@ def find_jumps(
     limit: float,
     rate: float,
 ) -> list[Jump]:
-    """The jumps of some days that cost too much.
+    """The jumps of some days that cost more than a limit.
 
     Weighting judged losses anew says what a shift does while values mean what they meant. Where a column jumps from one
     week to the next it may be its meaning that changed: minutes that became hours still lie in the reference's range,
@@ -100,14 +97,14 @@ def find_jumps(
     window : (rows,) with ``day``, the features and the columns of the groups of ``past``.
     days : which are asked about; the earlier ones only about columns that jumped on the last, as a rule over days that
         the last does not fulfil is not fulfilled.
-    limit : growth of the mean loss that must be found; values that are lost are called from ``CALLED_FROM`` of that.
+    limit : growth of the mean loss.
     rate : chance of calling any column or group on a day that is like those before it, if their shares were all that
         is looked at.
 
     Notes
     -----
-    Values that are lost (``lost.py``), or miss, jump when they are more than on all days before but one, and cost too
-    much. Values among the bins must pass four gates: the day's shares differ from those of the like days before by more
+    Values that are lost (``lost.py``), or miss, jump when they are more than on all days before but one, and cost more
+    than the limit. Values among the bins must pass four gates: the day's shares differ from those of the like days before by more
     than these differ among themselves (``significance.day_tests``; Bonferroni over columns and groups); they differ
     more than those of all days before but one, of whatever weekday, do from the others; more rows moved than usual; and
     scoring says that it costs more than the limit beyond what the dearest of the days before costs when it is held
@@ -131,7 +128,7 @@ def find_jumps(
             # What jumped in all rows need not be asked about by group.
             wave = [move for move in unlike if (move.group == 0) == of_all and move.name not in everywhere]
             for move, harm in zip(wave, judged.harms(wave, these, limit), strict=True):
-                if harm > limit * (CALLED_FROM if move.lost else 1.0):
+                if harm > limit:
                     found.append(Jump(move.name, day, past.groups[move.group], harm))
                     everywhere |= {move.name} if of_all else set()
         if day == max(days):
