@@ -7,7 +7,7 @@ column does by itself is in ``jumps.py``, how columns go together in ``relations
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -123,37 +123,40 @@ def find_departures(
     if asked is None:
         return []
     usual = past.before(min(days))
+    before = {span: usual.spans(span).means for span in SPANS}
+    away = {span: relations.departures(means) for span, means in before.items()}
     found: list[Jump] = []
     for day in sorted(days, reverse=True):
         harms: dict[str, float] = {}
         for span in SPANS:
-            for place, by in _departed(relations, asked, usual, day, span, rate / len(SPANS)).items():
-                of_days = relations.departures(usual.spans(span).means)[:, place]
-                harm = _harm(relations, place, by, of_days - of_days.mean(), rescoring, CALLED_FROM * limit)
-                harms[relations.numbers[place]] = max(harm, harms.get(relations.numbers[place], 0.0))
-        on_last = {jump.name for jump in found} if day != max(days) else set(harms)
-        found += [
-            Jump(name, day, None, harm, alone=True)
-            for name, harm in harms.items()
-            if harm > CALLED_FROM * limit and name in on_last
-        ]
+            for place, by in _departed(relations, asked, before, day, span, rate / len(SPANS)).items():
+                name, of_days = relations.numbers[place], away[span][:, place]
+                if day == max(days) or name in {jump.name for jump in found}:
+                    harm = _harm(relations, place, by, of_days - of_days.mean(), rescoring, CALLED_FROM * limit)
+                    harms[name] = max(harm, harms.get(name, 0.0))
+        found += [Jump(name, day, None, harm, alone=True) for name, harm in harms.items() if harm > CALLED_FROM * limit]
         if not found:
             break
     return found[::-1]
 
 
 def _departed(
-    relations: Relations, asked: DayMeans, usual: DayMeans, day: date, span: int, rate: float
+    relations: Relations, asked: DayMeans, before: Mapping[int, np.ndarray], day: date, span: int, rate: float
 ) -> dict[int, float]:
-    """Places of the columns that departed in a span and still do on its last day, and by how much."""
-    today, before = asked.spans(span).at(day), usual.spans(span).means
-    if today is None or len(before) < MINIMUM_DAYS * span:
+    """Places of the columns that departed in a span and still do on its last day, and by how much.
+
+    Parameters
+    ----------
+    before : for each length of a span, (past, basis) the mean rows of past ones.
+    """
+    today, past = asked.spans(span).at(day), before[span]
+    if today is None or len(past) < MINIMUM_DAYS * span:
         return {}
-    found = _blamed(relations, today, before, len(before) // span, rate)
+    found = _blamed(relations, today, past, len(past) // span, rate)
     last = asked.at(day)
     if span == 1 or last is None or not found:
         return found
-    now = relations.departures(last)[0] - relations.departures(usual.means).mean(axis=0)
+    now = relations.departures(last)[0] - relations.departures(before[1]).mean(axis=0)
     return {place: by for place, by in found.items() if now[place] / by > STILL}
 
 
