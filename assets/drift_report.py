@@ -170,7 +170,7 @@ def _compare(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> _
         score_again(pipeline, registry, version),
     )
     key = list(pipeline.spine.key)
-    labels = read_labels(pipeline, lake, first, day).select(*key, "label")
+    labels = read_labels(pipeline, lake, earliest, day).select(*key, "label")
     labelled = issued.join(labels, on=key, how="left", maintain_order="left")
     own = pl.col("model_version") == version.number
     return _Compared(monitor_night(pipeline, champion, labelled, day, own), version, rows.filter(own))

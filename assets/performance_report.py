@@ -81,7 +81,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 NO_CONCEPT_DRIFT,
                 "The champion's errors have not grown beyond what its forecasts announce, and as much happens as it "
                 f"forecasts (CUSUM over days, one false alarm in {pipeline.monitor.concept_false_alarm_days:g} days "
-                "each). A failure may ask for a retraining.",
+                "each; for large changes the level of the last days, one false night in "
+                f"{1 / pipeline.monitor.level_false_share:g}). A failure may ask for a retraining.",
             ),
             stage.check(
                 pipeline,
@@ -149,7 +150,8 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
         return Night(report, judging, served, None, None, None, week_to, week_ranking)
     own = issued.filter(pl.col("model_version") == version.number)
     seen = {**_judged_errors(judged, task), **past_errors(past, version.number, day, rule.concept_days)}
-    concept = concept_drift({**seen, **errors_by_day(own, task)}, rule, day)
+    errors = {**seen, **errors_by_day(own, task)}
+    concept = concept_drift(errors, rule, day, pipeline.label.longest_wait_days)
     before = past_estimates(past, week_to, week_ranking)
     ahead = outlook(judged, own, before, reference, rule, task, day, pipeline.gate.window_days, version.threshold)
     return Night(report, judging, served, version, concept, ahead, week_to, week_ranking)

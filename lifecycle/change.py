@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
+from lifecycle.significance import MINIMUM_DAYS
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -21,6 +23,7 @@ LEAST_BEFORE = 3  # values from which a spread can be told
 LEAST_AFTER = 2  # values on either side of a change
 WARM_UP = 28  # values that give ADWIN its scale: four weeks, so that every weekday counts alike
 HIGHEST_AUTOCORRELATION = 0.8
+SMALLEST_SPREAD = 1e-7  # of the largest value: what summing leaves behind of equal ones
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,70 @@ def cusum(values: np.ndarray, days: np.ndarray, false_alarm_days: float = 365.0)
     """
     limit = _cusum_limit(false_alarm_days)
     return _changes(values, days, "CUSUM", lambda segment, after: _cusum_alarm(segment, after, limit))
+
+
+@dataclass(frozen=True)
+class Shift:
+    """The last values of a series against those before them.
+
+    Parameters
+    ----------
+    day : the first of the last ones.
+    before, after : mean of the others, and of the last.
+    p_value : chance of means so far apart where nothing changes; two-sided.
+    """
+
+    day: date
+    before: float
+    after: float
+    p_value: float
+
+
+def shift(values: np.ndarray, days: np.ndarray, span: int) -> Shift | None:
+    """How far the mean of the last values is from that of those before.
+
+    For a change that is to be found in so many days no test finds more, while ``cusum``, which waits for any change at
+    any time, finds one that is smaller, later.
+
+    Parameters
+    ----------
+    values : (days,) daily means; NaN where there is none. days : (days,) datetime64[D], in order.
+    span : how many are the last.
+
+    Returns
+    -------
+    Shift or None
+        None where there are fewer than five times as many before, or they do not vary.
+
+    Notes
+    -----
+    Student's t test of one mean of ``span`` neighbouring values against all such means before it, so that days which go
+    together count for what they are; of means that share values, one in ``span`` counts as an observation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> days = np.arange("2013-01-01", "2013-03-02", dtype="datetime64[D]")
+    >>> noise = np.tile([0.2, -0.1, 0.0, -0.2, 0.1], 12)
+    >>> round(shift(noise, days, 3).p_value, 2)
+    0.58
+    >>> round(shift(noise + (days > days[-4]), days, 3).p_value, 6)
+    0.0
+    """
+    import numpy as np
+    from scipy.special import stdtr
+
+    values, days = _checked(values, days)
+    past = values[:-span]
+    if past.size < MINIMUM_DAYS * span:
+        return None
+    means, count = np.convolve(past, np.full(span, 1 / span), "valid"), past.size // span
+    spread = float(means.std(ddof=1)) * (1 + 1 / count) ** 0.5
+    if spread <= SMALLEST_SPREAD * float(abs(values).max()):
+        return None
+    before, after = float(past.mean()), float(values[-span:].mean())
+    chance = 2 * float(stdtr(count - 1, -abs(after - before) / spread))
+    return Shift(days[-span].item(), before, after, chance)
 
 
 def adwin(values: np.ndarray, days: np.ndarray, delta: float = 0.002) -> list[Change]:
@@ -213,9 +280,8 @@ def _normal_steps(segment: np.ndarray) -> np.ndarray:
     number = np.arange(1, segment.size)  # values before each but the first
     mean = np.cumsum(centred)[:-1] / number
     variance = np.maximum(np.cumsum(centred**2)[:-1] - number * mean**2, 0) / np.maximum(number - 1, 1)
-    # What summing leaves behind of equal values is no spread.
     spread, deviation = np.sqrt(variance), centred[1:] - mean
-    noise = 1e-7 * np.maximum.accumulate(abs(segment))[1:]
+    noise = SMALLEST_SPREAD * np.maximum.accumulate(abs(segment))[1:]
     spread, deviation = np.where(spread > noise, spread, 0), np.where(abs(deviation) > noise, deviation, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.nan_to_num(deviation / spread * np.sqrt(number / (number + 1)), nan=0.0, posinf=1e9, neginf=-1e9)

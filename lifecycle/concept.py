@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from lifecycle.change import Change, adwin, cusum, daily_means
+from lifecycle.change import Change, Shift, adwin, cusum, daily_means, shift
 from lifecycle.harm import announced
 from lifecycle.losses import row_losses
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lifecycle.pipeline import MonitorRule, Task
+
+LAST_DAYS = 3  # in which a large change of the level is to be found
+HEARD_DAYS = 2  # that what CUSUM found is an error: a night that failed must not take it along
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class Concept:
     ----------
     errors_by_day : by day in order, of the days with labels.
     changes : changes of the excess by CUSUM, in order. ``adwin``: by ADWIN, which is slower and shown beside it.
-    levels : changes of the level by CUSUM, in order.
+    levels : changes of the level by CUSUM, in order. last_days : the level of the last days against those before; None
+        where these are too few.
     errors, warnings : changes found in the last days: for the worse or away from what is forecast by CUSUM; by ADWIN.
     """
 
@@ -54,6 +58,7 @@ class Concept:
     changes: tuple[Change, ...]
     adwin: tuple[Change, ...]
     levels: tuple[Change, ...]
+    last_days: Shift | None
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -88,18 +93,20 @@ def errors_by_day(forecasts: pl.DataFrame, task: Task) -> dict[date, DayErrors]:
     }
 
 
-def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: date) -> Concept:
+def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: date, wait_days: int = 0) -> Concept:
     """Judge the stream of a champion's errors at the close of a day.
 
     Two series are watched. The excess of the loss grows whenever forecasts get worse, of whatever kind the change is;
     but where less happens than was forecast the loss often falls, as the rare outcome is the dear one, while the
-    forecasts are wrong: that shows in the level.
+    forecasts are wrong: that shows in the level. A large change of the level shows in the mean of the last days before
+    the sum that waits for any change has grown to its limit.
 
     Parameters
     ----------
     errors : by day, from the days the champion was judged on to the newest labels.
-    today : only changes found within ``rule.of_days`` up to here count: one that was found is heard for some days,
-        and once the level is what it is for long, the reports of performance speak of it.
+    today : the close of which day it is; later ones are not looked at. Of what CUSUM found only that of the last
+        ``HEARD_DAYS`` with labels counts: once it is what it is for long, the reports of performance speak of it.
+    wait_days : how long labels are waited for at most; where they stop, errors stop being heard so much later.
     """
     import numpy as np
 
@@ -109,7 +116,11 @@ def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: da
     level = np.array([np.nan if day.level is None else day.level for day in ordered.values()], dtype=float)
     changes, slower = cusum(excess, days, rule.concept_false_alarm_days), adwin(excess, days)
     levels = cusum(level, days, rule.concept_false_alarm_days)
-    since = today - timedelta(days=rule.of_days)
+    newest = max(ordered, default=date.min)
+    if (today - newest).days > HEARD_DAYS + wait_days:
+        newest = today
+    since = newest - timedelta(days=HEARD_DAYS)
+    last_days = shift(level, days, LAST_DAYS) if newest in ordered else None
     grown = [change for change in changes if change.alarm_day > since and change.direction == "worse"]
     away = [change for change in levels if change.alarm_day > since and abs(change.after) > abs(change.before)]
     return Concept(
@@ -117,7 +128,8 @@ def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: da
         changes=tuple(changes),
         adwin=tuple(slower),
         levels=tuple(levels),
-        errors=(*map(_of_excess, grown), *map(_of_level, away)),
+        last_days=last_days,
+        errors=(*map(_of_excess, grown), *(map(_of_level, away) if away else _of_last_days(last_days, rule))),
         warnings=tuple(_of_excess(change) for change in slower if change.alarm_day > since),
     )
 
@@ -138,9 +150,20 @@ def _of_excess(change: Change) -> str:
     )
 
 
+def _of_last_days(found: Shift | None, rule: MonitorRule) -> tuple[str, ...]:
+    """What they say where they moved away from what is forecast."""
+    if found is None or found.p_value > rule.level_false_share or abs(found.after) <= abs(found.before):
+        return ()
+    chance = f"a t test of {LAST_DAYS} days, p {found.p_value:.2g}"
+    return (_level_moved(found.after, found.before, found.day, chance),)
+
+
 def _of_level(change: Change) -> str:
+    return _level_moved(change.after, change.before, change.day, f"{change.detector}, found on {change.alarm_day}")
+
+
+def _level_moved(after: float, before: float, day: date, found_by: str) -> str:
     return (
-        f"{'More' if change.after > 0 else 'Less'} happens than is forecast since {change.day}: what happened minus "
-        f"what was forecast (log-odds by classification) went from {change.before:+.3g} to {change.after:+.3g} "
-        f"({change.detector}, found on {change.alarm_day})."
+        f"{'More' if after > 0 else 'Less'} happens than is forecast since {day}: what happened minus what was "
+        f"forecast (log-odds by classification) went from {before:+.3g} to {after:+.3g} ({found_by})."
     )

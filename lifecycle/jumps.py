@@ -15,7 +15,7 @@ from lifecycle.distances import total_variation
 from lifecycle.lost import is_lost, stuck_days
 from lifecycle.reference import NumericProfile, Profile, column_bins, numbers
 from lifecycle.rescoring import Rescoring, Swap
-from lifecycle.seasonal import FEWEST_ROWS
+from lifecycle.seasonal import FEWEST_ROWS, members
 from lifecycle.significance import MINIMUM_DAYS, day_tests
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def find_jumps(
     asked, tests = list(profiles), 0
     for day in sorted(days, reverse=True):
         rows = window.filter(pl.col("day") == day)
-        these = _Day(rows, [_members(rows, group) for group in past.groups])
+        these = _Day(rows, members(rows, past.groups))
         moves, looked_at = _moves(asked, these, day, past, past.days < np.datetime64(min(days)))
         tests = tests or looked_at
         unlike = [move for move in moves if move.lost or _unlike(move, rate / max(tests, 1))]
@@ -230,16 +230,6 @@ def _second_largest(values: np.ndarray) -> np.ndarray:
     return np.sort(values, axis=1)[:, -2] if values.shape[1] > 1 else np.zeros(len(values))
 
 
-def _members(rows: pl.DataFrame, group: Group) -> np.ndarray:
-    """(rows,) which belong to a group."""
-    import numpy as np
-    import polars as pl
-
-    if group is None:
-        return np.ones(rows.height, dtype=bool)
-    return (rows[group[0]].cast(pl.String) == group[1]).fill_null(value=False).to_numpy()
-
-
 def _moved(before: np.ndarray, now: np.ndarray) -> np.ndarray:
     """(groups,) total variation of a day from the days before, beyond what each of these has from the others.
 
@@ -296,7 +286,7 @@ class _Judged:
     def _asked(self, group: int) -> tuple[np.ndarray, float]:
         """Places of some judged rows of a group, and the group's share of all judged rows."""
         if group not in self._members:
-            flags = _members(self._rescoring.frame, self._groups[group])
+            (flags,) = members(self._rescoring.frame, [self._groups[group]])
             self._members[group] = self._rescoring.some(flags), float(flags.mean())
         return self._members[group]
 

@@ -43,13 +43,13 @@ class Days:
 
 @dataclass(frozen=True)
 class Judged:
-    """Rows of the champion with labels.
+    """Rows that the champion was judged on.
 
     Parameters
     ----------
     losses, excess : (rows,) loss of each, and by how much it exceeds what its own forecast announces.
-    skill : gain over always forecasting the mean, at least zero.
-    rescoring : the same rows, to be scored again; None where the model is not at hand.
+    skill : gain over always forecasting the mean, at least zero; on these rows and on those it served since.
+    rescoring : all of these rows, to be scored again; None where the model is not at hand.
     """
 
     frame: pl.DataFrame
@@ -113,24 +113,65 @@ def days_of(frame: pl.DataFrame) -> Days:
 
 
 def judged_rows(
-    frame: pl.DataFrame | None, task: Task, score: Callable[[pl.DataFrame], np.ndarray] | None
+    frame: pl.DataFrame | None,
+    task: Task,
+    score: Callable[[pl.DataFrame], np.ndarray] | None,
+    served: pl.DataFrame | None = None,
 ) -> Judged | None:
-    """The judged rows that have a score and a label; None when there is none."""
-    import polars as pl
+    """The judged rows that have a score and a label; None when there is none.
 
+    Parameters
+    ----------
+    served : (rows,) of what the champion has forecast since, with the same columns. The fortnight it was judged on may
+        have been one of hardly any skill, or of much: what its skill is, and what broken values take of it, is asked of
+        all rows with labels.
+    """
     if frame is None:
         return None
-    frame = dated(frame, ("day", "score", "label"), "judged sample")
-    known = [pl.col(name).is_not_null() & pl.col(name).cast(pl.Float64).is_finite() for name in ("score", "label")]
-    frame = frame.filter(*known)
+    frame = _known(dated(frame, ("day", "score", "label"), "judged sample"))
     if frame.is_empty():
         return None
-    labels, scores = (frame[name].cast(pl.Float64).to_numpy() for name in ("label", "score"))
+    labels, scores = _numbers(frame)
     losses = row_losses(labels, scores, task)
-    gain = harm.skill(labels, scores, task) or 0.0
-    rescoring = None if score is None else Rescoring(frame, losses, task, score)
+    everything = _with_served(frame, served)
+    gain = harm.skill(*_numbers(everything), task) or 0.0
+    rescoring = None if score is None else Rescoring(everything, row_losses(*_numbers(everything), task), task, score)
     excess = losses - harm.announced(scores, task)
     return Judged(frame, losses, excess, scores, days_of(frame), max(gain, 0.0), rescoring)
+
+
+def _known(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows that have a score and a label."""
+    import polars as pl
+
+    return frame.filter(
+        pl.col(name).is_not_null() & pl.col(name).cast(pl.Float64).is_finite() for name in ("score", "label")
+    )
+
+
+def _numbers(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """(rows,) labels, and (rows,) scores."""
+    import polars as pl
+
+    return frame["label"].cast(pl.Float64).to_numpy(), frame["score"].cast(pl.Float64).to_numpy()
+
+
+def _with_served(judged: pl.DataFrame, served: pl.DataFrame | None) -> pl.DataFrame:
+    """Judged rows and those served since; the judged alone where the others lack a column, or have it in another type.
+
+    Those of another feature set may. A day that was judged counts once.
+    """
+    import polars as pl
+
+    if served is None or not all(_alike(column, served) for column in judged.iter_columns()):
+        return judged
+    since = _known(served.filter(pl.col("day") > judged["day"].max())).select(judged.columns)
+    return pl.concat([judged, since], how="vertical_relaxed") if since.height else judged
+
+
+def _alike(column: pl.Series, frame: pl.DataFrame) -> bool:
+    there = frame.schema.get(column.name)
+    return there is not None and (there == column.dtype or (there.is_numeric() and column.dtype.is_numeric()))
 
 
 def measure(

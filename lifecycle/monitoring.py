@@ -79,7 +79,10 @@ def monitor_night(
     # Inputs of past days count whoever forecast them; scores only if they are the champion's.
     past = issued.filter(pl.col("day") < last).with_columns(pl.when(own).then(pl.col("score")).alias("score"))
     seasonal = seasonal_reference(champion.reference, past, rule.seasonal_weeks, slices=pipeline.slices)
-    return monitor_day(champion, window, rule, pipeline.task, pipeline.inputs, seasonal, _usual_days(champion, past))
+    # The days that are asked about do not tell what asking them costs.
+    served = issued.filter(own, pl.col("day") <= last - timedelta(days=rule.of_days))
+    usual = _usual_days(champion, past)
+    return monitor_day(champion, window, rule, pipeline.task, pipeline.inputs, seasonal, usual, served)
 
 
 def _usual_days(champion: Champion, past: pl.DataFrame) -> DayMeans | None:
@@ -108,6 +111,7 @@ def monitor_day(
     features: Sequence[Feature] = (),
     seasonal: SeasonalReference | None = None,
     usual: DayMeans | None = None,
+    served: pl.DataFrame | None = None,
 ) -> DayReport:
     """Hold a day, and the trailing window that ends with it, against the champion's reference.
 
@@ -118,6 +122,8 @@ def monitor_day(
     seasonal : past days of the same weekday; a day like them is not called for its rhythm, and one that is unlike
         them at once may have jumped.
     usual : mean rows of past days; a column that no longer goes with the others as it did on them may have jumped, too.
+    served : (rows,) of what the champion has forecast since it was judged, like those; of skill and of what broken
+        values cost they tell, too.
 
     Returns
     -------
@@ -131,7 +137,7 @@ def monitor_day(
     """
     reference, threshold = champion.reference, champion.threshold
     window = dated(window, ("day", "score"), "window")
-    sample = judged_rows(champion.judged, task, champion.score)
+    sample = judged_rows(champion.judged, task, champion.score, served)
     if window.is_empty():
         return _nothing(reference, rule, sample, task, threshold)
     when = days_of(window)

@@ -172,6 +172,7 @@ class MonitorRule:
         five is the rule of the field.
     concept_days : days over which the champion's errors are followed at most, from those it was judged on.
     concept_false_alarm_days : mean number of days between false alarms in each of the series of errors followed.
+    level_false_share : share of nights on which the level of the last days is called where nothing has changed.
     seasonal_weeks : past weeks whose same weekday a day is also held against; five days tell a spread, one may lack.
     report_weekday : day of the week (Monday is 0) on which the full Evidently report is made; it is also
         made on the day a drift error begins.
@@ -192,6 +193,7 @@ class MonitorRule:
     of_days: int = 5
     concept_days: int = 90
     concept_false_alarm_days: float = 365.0
+    level_false_share: float = 0.02
     seasonal_weeks: int = 6
     report_weekday: int | None = 6
     alerts: tuple[AlertRule, ...] = SEEDS
@@ -204,8 +206,9 @@ class MonitorRule:
             )
         if not 1 <= self.harmful_days <= self.of_days:
             raise ValueError(f"harmful_days ({self.harmful_days}) must lie between 1 and of_days ({self.of_days})")
-        if not 0 < self.false_discovery_rate < 1:
-            raise ValueError(f"false_discovery_rate is {self.false_discovery_rate}; it must lie between 0 and 1")
+        for name in ("false_discovery_rate", "level_false_share"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
 
     @property
     def drift_lookback_days(self) -> int:

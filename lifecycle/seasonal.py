@@ -125,25 +125,42 @@ def seasonal_reference(
     if "score" in past.columns:
         columns.append((reference.predictions, "score", past["score"].is_not_null().to_numpy()))
     groups = _groups(past, days.size, slices)
+    rows_of = [slice(None) if flags.all() else np.flatnonzero(flags) for flags in members(past, groups)]
     counts = {
-        profile.name: _count(rows, len(profile.bin_counts), places, days.size, counted, groups)
+        profile.name: _count(rows, len(profile.bin_counts), places, days.size, counted, rows_of)
         for profile, source, counted in columns
         if source in past.columns and (rows := column_bins(profile, past[source])) is not None
     }
-    return SeasonalReference(days, counts, tuple(groups), period_days, periods)
+    return SeasonalReference(days, counts, groups, period_days, periods)
 
 
-def _groups(past: pl.DataFrame, days: int, slices: Sequence[str]) -> dict[Group, np.ndarray | None]:
-    """The rows of every group that has enough of them on an ordinary day; None for all rows."""
+def members(rows: pl.DataFrame, groups: Sequence[Group]) -> list[np.ndarray]:
+    """Of each group, (rows,) which belong to it."""
+    import numpy as np
     import polars as pl
 
-    found: dict[Group, np.ndarray | None] = {None: None}
+    texts: dict[str, list[str]] = {}
+    for group in groups:
+        if group is not None:
+            texts.setdefault(group[0], []).append(group[1])
+    # Comparing numbers is much faster than comparing texts once for each group.
+    codes = {
+        name: rows[name].cast(pl.String).cast(pl.Enum(values), strict=False).to_physical().to_numpy()
+        for name, values in texts.items()
+    }
+    everything = np.ones(rows.height, dtype=bool)
+    return [everything if group is None else codes[group[0]] == texts[group[0]].index(group[1]) for group in groups]
+
+
+def _groups(past: pl.DataFrame, days: int, slices: Sequence[str]) -> tuple[Group, ...]:
+    """All rows, and the values of the slice columns that have rows enough on an ordinary day."""
+    import polars as pl
+
+    found: list[Group] = [None]
     for name in slices:
-        values = past[name].cast(pl.String).alias("value")
-        sizes = values.drop_nulls().to_frame().group_by("value").len("rows").sort("value")
-        for value in sizes.filter(pl.col("rows") >= FEWEST_ROWS * days)["value"]:
-            found[name, value] = (values == value).fill_null(value=False).arg_true().to_numpy()
-    return found
+        sizes = past.select(pl.col(name).cast(pl.String).alias("value")).drop_nulls().group_by("value").len("rows")
+        found += [(name, value) for value in sizes.filter(pl.col("rows") >= FEWEST_ROWS * days)["value"].sort()]
+    return tuple(found)
 
 
 def _count(
@@ -152,15 +169,15 @@ def _count(
     places: np.ndarray,
     days: int,
     counted: np.ndarray,
-    groups: Mapping[Group, np.ndarray | None],
+    rows_of: Sequence[np.ndarray | slice],
 ) -> np.ndarray:
-    """(groups, days, bins) rows."""
+    """(groups, days, bins) rows.
+
+    Parameters
+    ----------
+    rows_of : places of each group's rows.
+    """
     import numpy as np
 
     cells = np.where(counted, places * size + bins, days * size)  # the last cell takes what is not counted
-    return np.array(
-        [
-            np.bincount(cells if rows is None else cells[rows], minlength=days * size + 1)[:-1].reshape(days, size)
-            for rows in groups.values()
-        ]
-    )
+    return np.array([np.bincount(cells[rows], minlength=days * size + 1)[:-1].reshape(days, size) for rows in rows_of])

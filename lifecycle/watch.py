@@ -109,7 +109,7 @@ class Watch:
         judged = champion.judged[DAY].max()
         recent = {when: errors for when, errors in seen.items() if when > day - timedelta(days=rule.concept_days)}
         kept = {when: errors for when, errors in seen.items() if when <= judged} | recent  # type: ignore[operator]
-        return concept_drift(kept, rule, day).errors
+        return concept_drift(kept, rule, day, self.pipeline.label.longest_wait_days).errors
 
     def _outlook(self, day: date, champion: Challenger, issued: pl.DataFrame) -> tuple[str, ...]:
         import polars as pl

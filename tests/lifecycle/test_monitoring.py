@@ -69,6 +69,13 @@ def monitor(reference: Reference, window: pl.DataFrame, **changes: object) -> Da
     return monitor_day(champion, window, RULE, "classification", features, seasonal)  # type: ignore[arg-type]
 
 
+def monitor_with(
+    reference: Reference, window: pl.DataFrame, served: pl.DataFrame | None, **changes: object
+) -> DayReport:
+    champion = Champion(reference, **{"judged": JUDGED, "importances": IMPORTANCES, "score": model, **changes})  # type: ignore[arg-type]
+    return monitor_day(champion, window, RULE, "classification", FEATURES, served=served)
+
+
 def column(report: DayReport, name: str) -> ColumnReport:
     return next(column for column in report.columns if column.name == name)
 
@@ -115,6 +122,22 @@ def test_a_unit_that_changes_within_the_reference_s_range_is_an_error_on_its_sec
     assert "it jumped, which costs" in report.errors[0]
     heat = pl.when(pl.col("day") > date(2024, 2, 9)).then(pl.col("heat") / 60).otherwise("heat")
     assert monitor(reference, window.with_columns(heat=heat)).errors == ()  # of no use to the model anyway
+
+
+def test_skill_and_what_broken_values_cost_are_asked_of_the_days_since_served_too(reference: Reference) -> None:
+    weak = JUDGED.with_columns(label=pl.col("label").shuffle(seed=1))  # a fortnight in which nobody could tell
+    served, window = rows(28, 42), rows(70, 14)
+    assert monitor(reference, window, judged=weak).harm_limit == 0.0
+    alone, both = (monitor_with(reference, window, served=given) for given in (None, served))
+    assert both.harm_limit is not None
+    assert alone.harm_limit is not None
+    assert both.harm_limit == pytest.approx(alone.harm_limit, rel=0.3)
+    weak_then_served = monitor_with(reference, window, judged=weak, served=served)
+    assert weak_then_served.harm_limit is not None
+    assert 0 < weak_then_served.harm_limit < both.harm_limit
+    for other in (served.drop("delay"), served.with_columns(pl.col("heat").cast(pl.String))):  # another feature set
+        assert monitor_with(reference, window, served=other).harm_limit == alone.harm_limit
+    assert monitor_with(reference, window, served=JUDGED).harm_limit == alone.harm_limit  # a day counts once
 
 
 def test_what_drifts_slowly_has_not_jumped(reference: Reference) -> None:
