@@ -17,7 +17,7 @@ from lifecycle.challenger import DAY, KEY, KNOWN, LABEL
 from lifecycle.grading import grade
 from lifecycle.losses import row_losses
 from lifecycle.outlook import last_week, outlook, realised_ranking
-from lifecycle.performance import ranking
+from lifecycle.ranking import ranking
 from lifecycle.value import value
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.losses import row_losses
-from lifecycle.performance import ranking
+from lifecycle.ranking import ranking
 
 if TYPE_CHECKING:
     import numpy as np

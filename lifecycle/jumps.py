@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.distances import total_variation
 from lifecycle.lost import is_lost, stuck_days
-from lifecycle.reference import NumericProfile, Profile, column_bins, numbers
+from lifecycle.profiles import NumericProfile, Profile, column_bins, numbers
 from lifecycle.rescoring import Rescoring, Swap
 from lifecycle.seasonal import FEWEST_ROWS, members
 from lifecycle.significance import MINIMUM_DAYS, day_tests

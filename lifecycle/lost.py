@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lifecycle.harm import FEWEST_JUDGED
-from lifecycle.reference import CategoricalProfile, NumericProfile, Profile, constant_days
+from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, constant_days
 from lifecycle.significance import MINIMUM_DAYS
 
 if TYPE_CHECKING:

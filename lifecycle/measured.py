@@ -14,7 +14,7 @@ from lifecycle import distances, harm
 from lifecycle.day_report import Kind
 from lifecycle.losses import row_losses
 from lifecycle.lost import is_lost, stuck_days
-from lifecycle.reference import CategoricalProfile, NumericProfile, Profile, column_bins, count_by_day, numbers
+from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, column_bins, count_by_day, numbers
 from lifecycle.rescoring import Rescoring, Swap
 from lifecycle.significance import DayTests, day_tests
 

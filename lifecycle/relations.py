@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.reference import holds_numbers, numbers
+from lifecycle.profiles import holds_numbers, numbers
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,8 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from lifecycle.calendar import WEEK_DAYS
-from lifecycle.reference import Profile, Reference, column_bins
+from lifecycle.profiles import Profile, column_bins
+from lifecycle.reference import Reference
 from lifecycle.significance import day_tests
 
 if TYPE_CHECKING:

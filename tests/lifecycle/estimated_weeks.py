@@ -12,7 +12,7 @@ from lifecycle import estimation
 from lifecycle.estimation import COVERAGE, Estimate, estimate
 from lifecycle.estimator import Estimator, _arrays, known_rows, recalibrate
 from lifecycle.gate import MINIMUM_DAYS
-from lifecycle.performance import ranking
+from lifecycle.ranking import ranking
 
 if TYPE_CHECKING:
     from lifecycle.pipeline import Task

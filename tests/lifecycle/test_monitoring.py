@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from lifecycle.column_reports import slope
 from lifecycle.day_report import ColumnReport, DayReport
 from lifecycle.features import Feature
-from lifecycle.monitoring import Champion, monitor_day, slope
+from lifecycle.monitoring import Champion, monitor_day
 from lifecycle.pipeline import MonitorRule
 from lifecycle.reference import Reference, profile
 from lifecycle.seasonal import seasonal_reference

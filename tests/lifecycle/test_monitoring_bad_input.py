@@ -25,7 +25,8 @@ from lifecycle.performance import realised
 from lifecycle.pipeline import GateRule, MonitorRule, RetrainPolicy, Task
 from lifecycle.policy import Night, after_probe, causes, decide_night, needs_probe
 from lifecycle.probe import Recipe, probe
-from lifecycle.reference import CategoricalProfile, NumericProfile, Reference, profile
+from lifecycle.profiles import CategoricalProfile, NumericProfile
+from lifecycle.reference import Reference, profile
 from lifecycle.relations import learn
 from lifecycle.retraining import Retrain, State, Wait
 from lifecycle.seasonal import seasonal_reference

@@ -12,8 +12,9 @@ import pytest
 from sklearn.metrics import brier_score_loss, log_loss, precision_score, r2_score, recall_score, roc_auc_score
 
 from lifecycle.features import Feature
-from lifecycle.performance import PerformanceReport, clustered_standard_error, profit_curve, ranking, realised
+from lifecycle.performance import PerformanceReport, profit_curve, realised
 from lifecycle.pipeline import CostMatrix, MonitorRule
+from lifecycle.ranking import clustered_standard_error, ranking
 from lifecycle.reference import Reference, profile
 
 RULE = MonitorRule()
