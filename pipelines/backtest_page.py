@@ -5,7 +5,6 @@ What belongs here: saying and drawing what was measured, with how it was measure
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 from collections.abc import Mapping, Sequence
@@ -13,14 +12,19 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from lifecycle.backtest import OWN
-from pipelines.scoreboard import _html_block, _short, _table
-
-STYLE = (
-    "body{font:15px/1.5 system-ui;max-width:1100px;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse;margin:1rem 0;font-size:13px}td,th{border:1px solid #ccc;padding:3px 8px}"
-    "img{max-width:100%;display:block;margin:1rem 0}h2{margin-top:2.2rem}"
+from pipelines.backtest_claims import CLAIMS, claims
+from pipelines.pages import (
+    html_block,
+    html_page,
+    number,
+    percent,
+    percent_interval,
+    picture,
+    short,
+    table,
+    with_interval,
 )
+
 NAMES = {
     "never": "first model only",
     "monthly": "last day of every month",
@@ -51,67 +55,7 @@ def write_page(content: Mapping[str, Any], folder: Path) -> None:
 
 def summary(content: Mapping[str, Any]) -> str:
     """The table of policies over the whole period, and what was claimed beside what was found, as Markdown."""
-    return "\n\n".join([_policy_table(content, "whole"), _own_settings(content), _table(_CLAIMS, _claims(content))])
-
-
-_CLAIMS = ["claim", "limit", "found", ""]
-
-
-def _claims(content: Mapping[str, Any]) -> list[list[str]]:
-    """What a year must show (the limits), and what it showed."""
-    claims: list[tuple[str, float, float | None, bool]] = []
-    own = next((each["spans"]["whole"] for each in content["policies"] if each["policy"] == OWN), None)
-    if own is not None:
-        claims.append(
-            ("gain of the pipeline's policy, as a share of retraining weekly", 0.9, own.get("gain_share"), True)
-        )
-        claims.append(("its CPU seconds, as a share of weekly's", 1 / 3, own.get("cpu_share"), False))
-    for way, table in content.get("false_alarms", {}).items():
-        heard = {row["monitor"]: row["share"] for row in table}
-        claims += [
-            (
-                f"nights with an error ({name}) in a year that does not change (shuffled {way})",
-                0.05,
-                heard.get(name),
-                False,
-            )
-            for name in ("any", "heard by the policy")
-            if name in heard
-        ]
-    if "detection" in content:
-        costly, within = content["detection"]["costly"], content["detection"]["within_days"]
-        text = f"faults that cost a tenth of the skill, found within {within} days"
-        claims.append((text, 1.0, costly["by_any_monitor"], True))
-    for one in content.get("estimates", []):
-        if one["policy"] == OWN and one["days_ahead"] == 1 and "weeks" in one:
-            text = "weeks whose AUC was estimated within 0.02, as their last forecasts were issued"
-            claims.append((text, 0.8, one["share_within"], True))
-    rows = [
-        [text, f"{'≥' if least else '≤'} {limit:.0%}", _percent(found, 1), _verdict(limit, found, least)]
-        for text, limit, found, least in claims
-    ]
-    return rows + [
-        _coverage(one) for one in content.get("estimates", []) if one["days_ahead"] == 1 and one.get("covered_interval")
-    ]
-
-
-def _coverage(graded: Mapping[str, Any]) -> list[str]:
-    """Whether the band covers what it claims, as far as so few weeks can tell."""
-    low, high = graded["covered_interval"]
-    text = f"weeks within the estimate's band ({graded['policy']}), exact 95 % interval"
-    honest = low <= graded["claimed"] <= high
-    return [
-        text,
-        f"{graded['claimed']:.0%} within it",
-        f"{_percent(graded['covered'], 1)} ({low:.0%} to {high:.0%})",
-        "met" if honest else "missed",
-    ]
-
-
-def _verdict(limit: float, found: float | None, least: bool) -> str:
-    if found is None:
-        return "not measured"
-    return "met" if (found >= limit if least else found <= limit) else "missed"
+    return "\n\n".join([_policy_table(content, "whole"), _own_settings(content), table(CLAIMS, claims(content))])
 
 
 Section = tuple[str, str, dict[str, bytes]]  # title, blocks of text and tables, plots
@@ -176,23 +120,23 @@ def _policy_table(content: Mapping[str, Any], span: str) -> str:
         rows.append(
             [
                 f"{entry['policy']}: {NAMES.get(entry['policy'], '')}",
-                _with_interval(found["loss"], found["loss_interval"], 4),
-                _number(found["ranking"], 3),
-                "" if entry["policy"] == "never" else _with_interval(found["gain"], found["gain_interval"], 4),
-                _percent_interval(found.get("gain_share"), found.get("gain_share_interval")),
-                _number(found.get("regret"), 2),
-                *([_number(found["value_per_1000"], 0)] if unit else []),
+                with_interval(found["loss"], found["loss_interval"], 4),
+                number(found["ranking"], 3),
+                "" if entry["policy"] == "never" else with_interval(found["gain"], found["gain_interval"], 4),
+                percent_interval(found.get("gain_share"), found.get("gain_share_interval")),
+                number(found.get("regret"), 2),
+                *([number(found["value_per_1000"], 0)] if unit else []),
                 str(found["trained"]),
                 str(found["promoted"]),
                 f"{found['probed']} ({found['probes_against']})",
                 f"{found['cpu_seconds']:.0f}",
-                _percent(found.get("cpu_share")),
+                percent(found.get("cpu_share")),
             ]
         )
     spans = {each["name"]: each for each in content["spans"]}
     about = f"Events of {spans[span]['first']} to {spans[span]['last']}"
     counts = {found["rows"] for entry in content["policies"] if (found := entry["spans"].get(span))}
-    return f"{about}, {max(counts, default=0):,} forecasts with a label.\n\n{_table(header, rows)}"
+    return f"{about}, {max(counts, default=0):,} forecasts with a label.\n\n{table(header, rows)}"
 
 
 def _halves(content: Mapping[str, Any]) -> str:
@@ -205,10 +149,10 @@ def _months(content: Mapping[str, Any]) -> str:
     parts = []
     for name, title, digits in (("loss", "loss", 4), ("gain", "gain over never", 4), ("ranking", "ranking", 3)):
         rows = [
-            [entry["policy"], *(_number(entry["spans"][span].get(name), digits) for span in spans)]
+            [entry["policy"], *(number(entry["spans"][span].get(name), digits) for span in spans)]
             for entry in content["policies"]
         ]
-        parts.append(_table([title, *spans], rows))
+        parts.append(table([title, *spans], rows))
     return "\n\n".join(parts)
 
 
@@ -221,8 +165,8 @@ def _retrainings(content: Mapping[str, Any]) -> str:
             [
                 one["day"],
                 " + ".join([one["kind"], *one["also"]]),
-                _short(one["detail"], 110),
-                "" if one["probe"] is None else _number(one["probe"]["probability"], 2),
+                short(one["detail"], 110),
+                "" if one["probe"] is None else number(one["probe"]["probability"], 2),
                 {True: "serves", False: "refused by the gate", None: "not trained: the probe"}[one["promoted"]],
                 "" if one["improvement"] is None else f"{one['improvement']:+.4f}",
                 f"{one['cpu_seconds'] + one['probe_cpu_seconds']:.0f}",
@@ -233,7 +177,7 @@ def _retrainings(content: Mapping[str, Any]) -> str:
         nights = ", ".join(f"{name} on {count}" for name, count in entry["alarm_nights"].items())
         heard = f" Nights with an error: {nights}." if nights else ""
         parts.append(f"Policy {entry['policy']}.{heard}")
-        parts.append(_table(header, rows) if rows else "Nothing asked.")
+        parts.append(table(header, rows) if rows else "Nothing asked.")
     return "\n\n".join(parts)
 
 
@@ -245,19 +189,19 @@ def _alarm_text(content: Mapping[str, Any]) -> str:
         "weekday, only those of the same weekday. The interval (95 %) comes from how the worlds differ. Nights are "
         "counted from the first on which an error is possible."
     ]
-    for way, table in content["false_alarms"].items():
+    for way, monitors in content["false_alarms"].items():
         rows = [
             [
                 row["monitor"],
-                _percent_interval(row["share"], row["interval"], 1),
-                _number(row["episodes"], 1),
+                percent_interval(row["share"], row["interval"], 1),
+                number(row["episodes"], 1),
                 f"{row['nights']:,}",
                 str(row["worlds"]),
             ]
-            for row in table
+            for row in monitors
         ]
         header = [f"shuffled {way}", "nights with an error (95 %)", "episodes a year", "nights", "worlds"]
-        parts.append(_table(header, rows))
+        parts.append(table(header, rows))
     return "\n\n".join(parts)
 
 
@@ -271,16 +215,16 @@ def _fault_text(content: Mapping[str, Any]) -> str:
         "raise without the fault; 0 is the night on which the first faulty forecasts are issued. "
         "What is not found in a week counts as not found.",
         f"{costly['faults']} of {len(found['faults'])} faults cost a tenth of the skill or more. Of their "
-        f"{costly['injections']} injections {_percent(costly['by_any_monitor'])} were found within {within} days by "
-        f"any monitor, {_percent(costly['by_the_policy'])} by those that the pipeline's policy hears."
+        f"{costly['injections']} injections {percent(costly['by_any_monitor'])} were found within {within} days by "
+        f"any monitor, {percent(costly['by_the_policy'])} by those that the pipeline's policy hears."
         + (f" Not always in time: {', '.join(costly['missed'])}." if costly["missed"] else ""),
     ]
     if found["cheap"]["injections"]:
         parts.append(
             f"Chance finds some, too: of {found['cheap']['injections']} injections that cost next to nothing "
-            f"{_percent(found['cheap']['by_any_monitor'])} coincide with a new error within {within} days."
+            f"{percent(found['cheap']['by_any_monitor'])} coincide with a new error within {within} days."
         )
-    if limits := [f"{each['size']:+g}: {_percent(each['most'])}" for each in found.get("labels", ())]:
+    if limits := [f"{each['size']:+g}: {percent(each['most'])}" for each in found.get("labels", ())]:
         parts.append(
             "That more or less happens than is forecast shows in the labels alone, and days differ. A test of the mean "
             f"of {within} days that knew level, direction and size, and erred on one night in twenty, could tell "
@@ -289,17 +233,17 @@ def _fault_text(content: Mapping[str, Any]) -> str:
     rows = [
         [
             fault["description"],
-            _percent(fault["cost"]),
-            _number(fault["days_median"], 1) or "not found",
-            _number(fault["days_worst"], 0) or "not found",
-            _percent(fault["found_within"]),
-            _percent(fault["found_within_by_the_policy"]),
+            percent(fault["cost"]),
+            number(fault["days_median"], 1) or "not found",
+            number(fault["days_worst"], 0) or "not found",
+            percent(fault["found_within"]),
+            percent(fault["found_within_by_the_policy"]),
             fault["first_found_by"] or "",
         ]
         for fault in sorted(found["faults"], key=lambda fault: -fault["cost"])
     ]
     header = ["fault", "cost", "days, median", "days, worst", f"within {within}", "by the policy", "first found by"]
-    return "\n\n".join([*parts, _table(header, rows)])
+    return "\n\n".join([*parts, table(header, rows)])
 
 
 def _estimate_text(content: Mapping[str, Any]) -> str:
@@ -319,14 +263,14 @@ def _estimate_text(content: Mapping[str, Any]) -> str:
                 one["policy"],
                 when,
                 str(one["weeks"]),
-                _percent(one["share_within"]),
-                _number(one["mean_absolute_error"], 4),
-                _with_interval(one["bias"], None, 4),
-                f"{_percent_interval(one['covered'], one['covered_interval'])}; {one['claimed']:.0%} claimed",
+                percent(one["share_within"]),
+                number(one["mean_absolute_error"], 4),
+                with_interval(one["bias"], None, 4),
+                f"{percent_interval(one['covered'], one['covered_interval'])}; {one['claimed']:.0%} claimed",
             ]
         )
     header = ["forecasts of", "estimated", "weeks", "within 0.02", "mean error", "bias", "realised within the band"]
-    return "\n\n".join([*parts, _table(header, rows)])
+    return "\n\n".join([*parts, table(header, rows)])
 
 
 # Plots
@@ -367,7 +311,7 @@ def _fault_plots(content: Mapping[str, Any]) -> dict[str, bytes]:
     from lifecycle import backtest_plots
 
     found = content["detection"]
-    share = _percent(found["costly"]["by_any_monitor"])
+    share = percent(found["costly"]["by_any_monitor"])
     title = f"{share} of the faults that cost a tenth of the skill are found within {found['within_days']} days"
     return {"faults": backtest_plots.detection_map(found["faults"], found["within_days"], title)}
 
@@ -400,39 +344,9 @@ def _markdown(content: Mapping[str, Any], sections: Sequence[Section]) -> str:
 
 
 def _html(content: Mapping[str, Any], sections: Sequence[Section]) -> str:
-    title = f"Policy backtest of {html.escape(content['pipeline'])}"
     body = []
     for heading, text, drawn in sections:
         body.append(f"<h2>{html.escape(heading)}</h2>")
-        pictures = [_picture(name, png) for name, png in drawn.items()]
-        body += [_html_block(block) for block in text.split("\n\n")] + pictures
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style><h1>{title}</h1>{''.join(body)}</html>"
-    )
-
-
-def _picture(name: str, png: bytes) -> str:
-    return f'<img alt="{html.escape(name)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
-
-
-def _percent(value: float | None, digits: int = 0) -> str:
-    return "" if value is None else f"{value:.{digits}%}"
-
-
-def _with_interval(value: float | None, interval: Sequence[float] | None, digits: int) -> str:
-    if value is None:
-        return ""
-    text = f"{value:.{digits}f}"
-    return text if interval is None else f"{text} ({interval[0]:.{digits}f} to {interval[1]:.{digits}f})"
-
-
-def _percent_interval(value: float | None, interval: Sequence[float] | None, digits: int = 0) -> str:
-    if value is None:
-        return ""
-    text = f"{value:.{digits}%}"
-    return text if interval is None else f"{text} ({interval[0]:.{digits}%} to {interval[1]:.{digits}%})"
+        pictures = [picture(name, png) for name, png in drawn.items()]
+        body += [html_block(block) for block in text.split("\n\n")] + pictures
+    return html_page(f"Policy backtest of {content['pipeline']}", "".join(body))

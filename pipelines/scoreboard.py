@@ -5,8 +5,6 @@ Writes ``scoreboard.json`` for machines, ``scoreboard.html`` for people and ``sc
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from assets.batch_predictions import predictions_table
 from assets.examples import read_labels
 from assets.issued import read_issued
 from lifecycle.pipeline import Pipeline
+from pipelines.pages import html_block, html_page, picture, short, table
 from resources.lake import Lake
 from resources.ledger import Ledger
 from resources.settings import Settings
@@ -228,7 +227,7 @@ def _totals(pipeline: Pipeline, policies: Mapping[str, dict[str, Any]]) -> str:
         )
     spans = {(str(scored["first_day"]), str(scored["last_day"]), scored["forecasts"]) for scored in policies.values()}
     about = "; ".join(f"{first} to {last}, {rows:,} forecasts" for first, last, rows in sorted(spans))
-    return f"Forecasts as issued, {about}.\n\n{_table(header, rows)}"
+    return f"Forecasts as issued, {about}.\n\n{table(header, rows)}"
 
 
 def _by_month(policies: Mapping[str, dict[str, Any]], name: str) -> str:
@@ -237,14 +236,14 @@ def _by_month(policies: Mapping[str, dict[str, Any]], name: str) -> str:
     for policy, scored in policies.items():
         found = {str(month["month"]): month.get(name) for month in scored["months"]}
         rows.append([policy, *("" if found.get(month) is None else _figure(found[month]) for month in months)])
-    return _table([name.replace("_", " "), *(month[:7] for month in months)], rows)
+    return table([name.replace("_", " "), *(month[:7] for month in months)], rows)
 
 
 def _retraining_table(policy: str, retrainings: list[dict[str, Any]]) -> str:
     rows = [
         [
             str(entry["day"]),
-            _short(entry["cause"]),
+            short(entry["cause"]),
             f"version {entry['version']} serves"
             if entry["promoted"]
             else f"refused, version {entry['replaces']} stays",
@@ -253,21 +252,11 @@ def _retraining_table(policy: str, retrainings: list[dict[str, Any]]) -> str:
         ]
         for entry in retrainings
     ]
-    return f"Retrainings, policy {policy}:\n\n" + _table(["as of", "cause", "gate", "loss saved", "seconds"], rows)
+    return f"Retrainings, policy {policy}:\n\n" + table(["as of", "cause", "gate", "loss saved", "seconds"], rows)
 
 
 def _figure(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def _short(text: str, length: int = 140) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
 
 
 def _plots(pipeline: Pipeline, policies: Mapping[str, dict[str, Any]]) -> dict[str, bytes]:
@@ -286,28 +275,6 @@ def _plots(pipeline: Pipeline, policies: Mapping[str, dict[str, Any]]) -> dict[s
 
 
 def _html(pipeline: Pipeline, text: str, plots: Mapping[str, bytes]) -> str:
-    pictures = "".join(
-        f'<img alt="{name}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-        for name, png in plots.items()
-    )
-    body = "".join(_html_block(block) for block in text.split("\n\n"))
-    style = (
-        "body{font:15px/1.5 system-ui;max-width:1100px;margin:2rem auto;padding:0 1rem}"
-        "table{border-collapse:collapse;margin:1rem 0;font-size:13px}td,th{border:1px solid #ccc;padding:3px 8px}"
-        "img{max-width:100%;display:block;margin:1rem 0}"
-    )
-    title = f"Scoreboard of {html.escape(pipeline.name)}"
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{style}</style><h1>{title}</h1>{pictures}{body}</html>"
-    )
-
-
-def _html_block(block: str) -> str:
-    if not block.startswith("|"):
-        return f"<p>{html.escape(block)}</p>"
-    lines = [line.strip("|").split("|") for line in block.split("\n")]
-    cells = [[html.escape(cell.strip()) for cell in line] for line in lines if not set("".join(line)) <= {"-"}]
-    head = "".join(f"<th>{cell}</th>" for cell in cells[0])
-    rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in cells[1:])
-    return f"<table><tr>{head}</tr>{rows}</table>"
+    pictures = "".join(picture(name, png) for name, png in plots.items())
+    body = "".join(html_block(block) for block in text.split("\n\n"))
+    return html_page(f"Scoreboard of {pipeline.name}", pictures + body)

@@ -1,0 +1,38 @@
+"""What the year must show, held against what it showed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.backtest_claims import claims
+
+
+def fault(kind: str, size: float, cost: float, found: float) -> dict[str, Any]:
+    return {"kind": kind, "size": size, "cost": cost, "found_within": found, "injections": 2}
+
+
+def detection(*faults: dict[str, Any], share: float, labels: list[dict[str, float]]) -> dict[str, Any]:
+    found = {"within_days": 3, "costly": {"by_any_monitor": share}, "faults": list(faults), "labels": labels}
+    return {"policies": [], "detection": found}
+
+
+def test_faults_of_inputs_and_of_labels_are_told_apart_and_what_no_test_could_find_is_said() -> None:
+    content = detection(
+        fault("missing", 1.0, 0.5, 1.0),
+        fault("unit_change", 2.0, 0.2, 0.5),
+        fault("missing", 0.1, 0.01, 0.0),  # costs next to nothing
+        fault("label_shift", 0.5, 0.6, 0.0),
+        fault("label_shift", 2.0, 3.0, 1.0),
+        share=0.625,
+        labels=[{"size": 0.5, "most": 0.3}, {"size": 2.0, "most": 1.0}],
+    )
+    total, inputs, labels = claims(content)
+    assert total[1:] == ["≥ 100%", "62.5%", "missed"]
+    assert inputs[2:] == ["75.0%", "missed"]
+    assert labels[2:] == ["50.0%", "missed"]
+    assert "at most 65%" in labels[0]
+
+
+def test_without_faults_of_the_labels_there_is_nothing_to_tell_apart() -> None:
+    (total,) = claims(detection(fault("missing", 1.0, 0.5, 1.0), share=1.0, labels=[]))
+    assert total[3] == "met"
