@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lifecycle.seasonal import Group, SeasonalReference
 
 DAYS_ASKED = 2  # of the days before: those most unlike the others, among which the dearest will be
+WHETHER, WHICH = 1, 2  # questions that chance answers, see ``Rescoring.chances``
 LEAST_MOVED = 0.15  # share of a day's rows, beyond what is usual; less is not worth the model's time
 
 
@@ -297,7 +298,6 @@ class _Judged:
         return needed <= set(self._rescoring.frame.columns) and self._asked(move.group)[0].size > 0
 
     def _swap_of_day(self, move: _Move, these: _Day) -> Swap | None:
-        import numpy as np
         import polars as pl
 
         if not self._knows(move):
@@ -308,7 +308,7 @@ class _Judged:
             return self._swap(move, move.past.sum(axis=0), move.day, own)
         gone = these.rows[move.name].filter(pl.Series(flags & these.lost[move.name]))
         asked, _ = self._asked(move.group)
-        drawn = np.random.default_rng(0).integers(0, len(gone), asked.size)
+        drawn = (self._rescoring.chances(asked, WHICH) * len(gone)).astype(int)
         return Swap(move.name, asked, gone[pl.Series(drawn)])
 
     def _swaps_of_past(self, move: _Move, these: _Day) -> Iterator[Swap | None]:
@@ -337,7 +337,7 @@ class _Judged:
         import numpy as np
         import polars as pl
 
-        profile, random = self._profiles[move.name], np.random.default_rng(0)
+        profile = self._profiles[move.name]
         asked, _ = self._asked(move.group)
         bins, drawn = column_bins(profile, self._rescoring.frame[move.name][asked]), column_bins(profile, values)
         if bins is None or drawn is None:
@@ -348,7 +348,7 @@ class _Judged:
         if not gained.any():
             return None
         leaves = np.divide(np.maximum(before - after, 0), before, out=np.zeros_like(before), where=before > 0)
-        moving = random.random(asked.size) < leaves[bins]
-        weights = (gained / np.maximum(there, 1))[drawn]
-        taken = random.choice(drawn.size, int(moving.sum()), p=weights / weights.sum())
-        return Swap(move.name, asked[moving], values[pl.Series(taken)])
+        moving = asked[self._rescoring.chances(asked, WHETHER) < leaves[bins]]
+        reach = np.cumsum((gained / np.maximum(there, 1))[drawn])
+        taken = np.searchsorted(reach, self._rescoring.chances(moving, WHICH) * reach[-1], side="right")
+        return Swap(move.name, moving, values[pl.Series(np.minimum(taken, drawn.size - 1))])

@@ -15,7 +15,7 @@ from lifecycle.day_report import Kind
 from lifecycle.losses import row_losses
 from lifecycle.lost import is_lost, stuck_days
 from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, column_bins, count_by_day, numbers
-from lifecycle.rescoring import Rescoring, Swap
+from lifecycle.rescoring import MOST_ROWS, Rescoring, Swap
 from lifecycle.significance import DayTests, day_tests
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from lifecycle.features import Feature
     from lifecycle.pipeline import Task
+
+WELL_KNOWN = 5.0  # times the share of rows lost; from a fifth on, what each costs is asked of as many rows as may be
+FEWEST_ASKED = 0.1  # of as many as may be
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def _with_served(judged: pl.DataFrame, served: pl.DataFrame | None) -> pl.DataFr
     if served is None or not all(_alike(column, served) for column in judged.iter_columns()):
         return judged
     since = _known(served.filter(pl.col("day") > judged["day"].max())).select(judged.columns)
-    return pl.concat([judged, since], how="vertical_relaxed") if since.height else judged
+    return pl.concat([judged, since], how="vertical_relaxed", rechunk=True) if since.height else judged
 
 
 def _alike(column: pl.Series, frame: pl.DataFrame) -> bool:
@@ -292,7 +295,8 @@ def _harm(
     found = count_by_day(bins[~lost], size, when.places[~lost], days)
     gone = np.bincount(when.places[lost], minlength=days)
     windows, none = np.vstack([found.sum(axis=0), found]), np.append(gone.sum(), gone)
-    each = _growth_by_lost(profile.name, useless, sample, importance)
+    share = float((none / (windows.sum(axis=1) + none)).max())
+    each = _growth_by_lost(profile.name, useless, share, sample, importance)
     estimates = [
         harm.estimate(
             harm.bin_losses(judged, size, losses, sample.when.places, sample.when.days.size),
@@ -306,15 +310,19 @@ def _harm(
     return estimates[0], estimates[1]
 
 
-def _growth_by_lost(name: str, useless: pl.Series, sample: Judged, importance: float | None) -> float:
-    """Growth of a row's loss, on average, when its value is one of those that tell the model nothing."""
-    import numpy as np
+def _growth_by_lost(name: str, useless: pl.Series, share: float, sample: Judged, importance: float | None) -> float:
+    """Growth of a row's loss, on average, when its value is one of those that tell the model nothing.
+
+    Parameters
+    ----------
+    share : of the rows, on the day that lost most; where few are lost, the growth need not be known as well.
+    """
     import polars as pl
 
     if useless.is_empty():
         return 0.0
     if sample.rescoring is None:
         return max(importance or 0.0, 0.0)
-    asked = sample.rescoring.some()
-    drawn = np.random.default_rng(0).integers(0, len(useless), asked.size)
+    asked = sample.rescoring.some(most=int(MOST_ROWS * min(1.0, max(WELL_KNOWN * share, FEWEST_ASKED))))
+    drawn = (sample.rescoring.chances(asked, 0) * len(useless)).astype(int)
     return max(sample.rescoring.growths([Swap(name, asked, useless[pl.Series(drawn)])])[0] / asked.size, 0.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lifecycle.losses import row_losses
@@ -42,7 +43,7 @@ class Rescoring:
 
     Parameters
     ----------
-    frame : (rows,) judged rows with ``label`` and the features.
+    frame : (rows,) judged rows with ``day``, ``label`` and the features.
     losses : (rows,) what the champion lost on each.
     score : of a frame like this one, (rows,) forecasts.
     """
@@ -84,14 +85,46 @@ class Rescoring:
         ends = np.cumsum([swap.rows.size for swap in swaps])[:-1]
         return [float(part.sum()) for part in np.split(grown, ends)]
 
-    def some(self, of: np.ndarray | None = None) -> np.ndarray:
-        """Places of at most ``MOST_ROWS`` judged rows, evenly spread over them (or over those that ``of`` flags)."""
+    def some(self, of: np.ndarray | None = None, most: int = MOST_ROWS) -> np.ndarray:
+        """Places of at most so many rows of all (or of those that ``of`` flags), by chance.
+
+        Which they are changes little from night to night, so that most of what is asked has been asked before.
+        """
         import numpy as np
 
         places = np.arange(self.losses.size) if of is None else np.flatnonzero(of)
-        if places.size <= MOST_ROWS:
+        if places.size <= most:
             return places
-        return places[np.linspace(0, places.size - 1, MOST_ROWS).astype(int)]
+        return np.sort(places[np.argpartition(self._order[places], most)[:most]])
+
+    def chances(self, rows: np.ndarray, question: int) -> np.ndarray:
+        """(rows,) numbers between 0 and 1 by chance, for each row and question the same whenever it is asked."""
+        import numpy as np
+
+        return np.asarray(_mixed(self._order[rows] + np.uint64(question)) / 2.0**64)
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        """(rows,) numbers by chance that depend on a row's day and its place within the day alone."""
+        import numpy as np
+        import polars as pl
+
+        place = pl.int_range(pl.len()).over("day")
+        days, places = self.frame.select(pl.col("day").cast(pl.Int64), place.alias("place"))
+        return _mixed((days.to_numpy().astype(np.uint64) << np.uint64(32)) + places.to_numpy().astype(np.uint64))
+
+
+def _mixed(keys: np.ndarray) -> np.ndarray:
+    """(keys,) of 64 bits that look like chance: splitmix64.
+
+    Steele, Lea & Flood (2014), "Fast splittable pseudorandom number generators", OOPSLA.
+    """
+    import numpy as np
+
+    mixed = keys + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
 
 
 def _parts(swaps: Sequence[Swap]) -> Iterator[list[Swap]]:
