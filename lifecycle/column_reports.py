@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from lifecycle.measured import Column, Days
+    from lifecycle.measured import Column
+    from lifecycle.monitored_rows import Days
     from lifecycle.pipeline import MonitorRule
     from lifecycle.seasonal import SeasonalReference
     from lifecycle.verdicts import Verdicts

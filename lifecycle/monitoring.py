@@ -15,7 +15,8 @@ from lifecycle import harm
 from lifecycle.column_reports import column_report
 from lifecycle.day_report import ColumnReport, DayReport, PredictionSummary
 from lifecycle.departures import DayMeans, day_means
-from lifecycle.measured import Column, Days, Judged, dated, days_of, judged_rows, measure
+from lifecycle.measured import Column, measure, with_harm
+from lifecycle.monitored_rows import Days, Judged, dated, days_of, judged_rows
 from lifecycle.monitoring_text import errors_of, warnings_of
 from lifecycle.profiles import numbers
 from lifecycle.reference import Reference
@@ -180,7 +181,7 @@ def _measured(
 ) -> list[Column]:
     """The predictions, then the features that the window has."""
     reference = champion.reference
-    prediction = measure(reference.predictions, "prediction", window["score"], when, sample, {}, None)
+    prediction = measure(reference.predictions, "prediction", window["score"], when, {}, None)
     if prediction is None:
         raise ValueError(f"column 'score' of the window has type {window['score'].dtype}; it must hold numbers")
     features = (
@@ -189,14 +190,14 @@ def _measured(
             "feature",
             window[profile.name],
             when,
-            sample,
             declared,
             champion.importances.get(profile.name),
         )
         for profile in reference.features
         if profile.name in window.columns
     )
-    return [prediction, *(column for column in features if column is not None)]
+    columns = [prediction, *(column for column in features if column is not None)]
+    return with_harm(columns, window, when, sample)
 
 
 def summarise(scores: np.ndarray, task: Task, threshold: float | None = None) -> PredictionSummary:
@@ -229,7 +230,7 @@ def _label(reference: Reference, window: pl.DataFrame, rule: MonitorRule) -> Col
     if known.is_empty():
         return None
     when = days_of(known)
-    column = measure(reference.labels, "label", known["label"], when, None, {}, None)
+    column = measure(reference.labels, "label", known["label"], when, {}, None)
     if column is None:
         return None
     return column_report(column, 0, judge([column], when, rule, None, None), when, rule, None)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from lifecycle.measured import Column, Days, Judged
+    from lifecycle.measured import Column
+    from lifecycle.monitored_rows import Days, Judged
     from lifecycle.pipeline import MonitorRule
     from lifecycle.reference import Reference
 

@@ -1,0 +1,136 @@
+"""The rows that monitoring looks at: those of a window by day, and those with labels that tell what drift costs.
+
+What belongs here: which rows count, and the form that measuring takes them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lifecycle import harm
+from lifecycle.losses import row_losses
+from lifecycle.rescoring import Rescoring
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from lifecycle.pipeline import Task
+
+
+@dataclass(frozen=True)
+class Days:
+    """The days of some rows: which there are, and the number of each row's day."""
+
+    days: np.ndarray
+    places: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Days in the whole window, and in each day."""
+        import numpy as np
+
+        return np.array([self.days.size] + [1] * self.days.size)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rows that the champion was judged on.
+
+    Parameters
+    ----------
+    losses, excess : (rows,) loss of each, and by how much it exceeds what its own forecast announces.
+    skill : gain over always forecasting the mean, at least zero; on these rows and on those it served since.
+    rescoring : all of these rows, to be scored again; None where the model is not at hand.
+    """
+
+    frame: pl.DataFrame
+    losses: np.ndarray
+    excess: np.ndarray
+    scores: np.ndarray
+    when: Days
+    skill: float
+    rescoring: Rescoring | None
+
+
+def dated(frame: pl.DataFrame, needed: Sequence[str], what: str) -> pl.DataFrame:
+    import polars as pl
+
+    missing = [name for name in needed if name not in frame.columns]
+    if missing:
+        raise ValueError(f"the {what} lacks the columns {missing}; it has {frame.columns}")
+    return frame.filter(pl.col("day").is_not_null())
+
+
+def days_of(frame: pl.DataFrame) -> Days:
+    import numpy as np
+    import polars as pl
+
+    if frame["day"].dtype != pl.Date:
+        raise ValueError(f"column 'day' holds {frame['day'].dtype}; it must hold dates")
+    days, places = np.unique(frame["day"].to_numpy(), return_inverse=True)
+    return Days(days.astype("datetime64[D]"), places)
+
+
+def judged_rows(
+    frame: pl.DataFrame | None,
+    task: Task,
+    score: Callable[[pl.DataFrame], np.ndarray] | None,
+    served: pl.DataFrame | None = None,
+) -> Judged | None:
+    """The judged rows that have a score and a label; None when there is none.
+
+    Parameters
+    ----------
+    served : (rows,) of what the champion has forecast since, with the same columns. The fortnight it was judged on may
+        have been one of hardly any skill, or of much: what its skill is, and what broken values take of it, is asked of
+        all rows with labels.
+    """
+    if frame is None:
+        return None
+    frame = _known(dated(frame, ("day", "score", "label"), "judged sample"))
+    if frame.is_empty():
+        return None
+    labels, scores = _numbers(frame)
+    losses = row_losses(labels, scores, task)
+    everything = _with_served(frame, served)
+    gain = harm.skill(*_numbers(everything), task) or 0.0
+    rescoring = None if score is None else Rescoring(everything, row_losses(*_numbers(everything), task), task, score)
+    excess = losses - harm.announced(scores, task)
+    return Judged(frame, losses, excess, scores, days_of(frame), max(gain, 0.0), rescoring)
+
+
+def _known(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows that have a score and a label."""
+    import polars as pl
+
+    return frame.filter(
+        pl.col(name).is_not_null() & pl.col(name).cast(pl.Float64).is_finite() for name in ("score", "label")
+    )
+
+
+def _numbers(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """(rows,) labels, and (rows,) scores."""
+    import polars as pl
+
+    return frame["label"].cast(pl.Float64).to_numpy(), frame["score"].cast(pl.Float64).to_numpy()
+
+
+def _with_served(judged: pl.DataFrame, served: pl.DataFrame | None) -> pl.DataFrame:
+    """Judged rows and those served since; the judged alone where the others lack a column, or have it in another type.
+
+    Those of another feature set may. A day that was judged counts once.
+    """
+    import polars as pl
+
+    if served is None or not all(_alike(column, served) for column in judged.iter_columns()):
+        return judged
+    since = _known(served.filter(pl.col("day") > judged["day"].max())).select(judged.columns)
+    return pl.concat([judged, since], how="vertical_relaxed", rechunk=True) if since.height else judged
+
+
+def _alike(column: pl.Series, frame: pl.DataFrame) -> bool:
+    there = frame.schema.get(column.name)
+    return there is not None and (there == column.dtype or (there.is_numeric() and column.dtype.is_numeric()))
