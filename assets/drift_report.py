@@ -76,7 +76,7 @@ def drift_table(pipeline: Pipeline) -> str:
 
 def build(pipeline: Pipeline) -> dg.Definitions:
     asset = stage.key(pipeline, "drift_report")
-    window = pipeline.monitor.drift_days
+    window, lookback = pipeline.monitor.drift_days, pipeline.monitor.drift_lookback_days - 1
 
     @dg.multi_asset(
         name=f"{pipeline.name}__drift_report",
@@ -91,8 +91,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 f"{FULL_REPORT_FEATURES} features that can do most harm is made once a week and when an error begins.",
                 kinds={"evidently", "deltalake"},
                 deps=[
-                    stage.trailing(stage.key(pipeline, "batch_predictions"), pipeline.monitor.drift_lookback_days - 1),
-                    stage.trailing(stage.key(pipeline, "validated", pipeline.label.table), window - 1),
+                    stage.trailing(stage.key(pipeline, "batch_predictions"), lookback),
+                    stage.trailing(stage.key(pipeline, "validated", pipeline.label.table), lookback),
                 ],
                 columns=_COLUMNS,
             )
