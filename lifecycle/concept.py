@@ -49,8 +49,7 @@ class Concept:
     ----------
     errors_by_day : by day in order, of the days with labels.
     changes : changes of the excess by CUSUM, in order. ``adwin``: by ADWIN, which is slower and shown beside it.
-    levels : changes of the level by CUSUM, in order. last_days : the level of the last days against those before; None
-        where these are too few.
+    levels : changes of the level by CUSUM, in order.
     errors, warnings : changes found in the last days: for the worse or away from what is forecast by CUSUM; by ADWIN.
     """
 
@@ -58,7 +57,6 @@ class Concept:
     changes: tuple[Change, ...]
     adwin: tuple[Change, ...]
     levels: tuple[Change, ...]
-    last_days: Shift | None
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -104,8 +102,9 @@ def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: da
     Parameters
     ----------
     errors : by day, from the days the champion was judged on to the newest labels.
-    today : the close of which day it is; later ones are not looked at. Of what CUSUM found only that of the last
-        ``HEARD_DAYS`` with labels counts: once it is what it is for long, the reports of performance speak of it.
+    today : the close of which day it is; later ones are not looked at. Of changes, only those found on the last
+        ``HEARD_DAYS`` to the newest label count, or as many as labels may be late: once things are what they are for
+        long, the reports of performance speak of it.
     wait_days : how long labels are waited for at most; where they stop, errors stop being heard so much later.
     """
     import numpy as np
@@ -119,7 +118,8 @@ def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: da
     newest = max(ordered, default=date.min)
     if (today - newest).days > HEARD_DAYS + wait_days:
         newest = today
-    since = newest - timedelta(days=HEARD_DAYS)
+    # An alarm may come with labels that are late, on a day that is long past by then.
+    since = newest - timedelta(days=max(HEARD_DAYS, 1 + wait_days))
     last_days = shift(level, days, LAST_DAYS) if newest in ordered else None
     grown = [change for change in changes if change.alarm_day > since and change.direction == "worse"]
     away = [change for change in levels if change.alarm_day > since and abs(change.after) > abs(change.before)]
@@ -128,7 +128,6 @@ def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: da
         changes=tuple(changes),
         adwin=tuple(slower),
         levels=tuple(levels),
-        last_days=last_days,
         errors=(*map(_of_excess, grown), *(map(_of_level, away) if away else _of_last_days(last_days, rule))),
         warnings=tuple(_of_excess(change) for change in slower if change.alarm_day > since),
     )

@@ -114,7 +114,7 @@ def find_departures(
     (Bonferroni over columns); spans that share days count as one observation each as many days as they are long. Where
     one column is broken others seem to be, too, as it tells of them: so the column is blamed that explains most, it is
     put where the others say it is, and the rest are looked at again. What a departure costs is asked of the champion on
-    its judged rows, moved by as much; it is no harm where one of the past days that departed most would have cost more.
+    rows with labels, moved by as much; none where a past day that departed more would have cost more.
     """
     import polars as pl
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lifecycle.distances import total_variation
 from lifecycle.lost import is_lost, stuck_days
 from lifecycle.profiles import NumericProfile, Profile, column_bins, numbers
-from lifecycle.rescoring import Rescoring, Swap
+from lifecycle.rescoring import WHETHER, WHICH_VALUE, Rescoring, Swap, lost_instead
 from lifecycle.seasonal import FEWEST_ROWS, members
 from lifecycle.significance import MINIMUM_DAYS, day_tests
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lifecycle.seasonal import Group, SeasonalReference
 
 DAYS_ASKED = 2  # of the days before: those most unlike the others, among which the dearest will be
-WHETHER, WHICH = 1, 2  # questions that chance answers, see ``Rescoring.chances``
 LEAST_MOVED = 0.15  # share of a day's rows, beyond what is usual; less is not worth the model's time
 
 
@@ -251,7 +250,7 @@ def _moved(before: np.ndarray, now: np.ndarray) -> np.ndarray:
 
 
 class _Judged:
-    """The judged rows, asked again with other values."""
+    """The labelled rows, asked again with other values."""
 
     def __init__(self, profiles: Sequence[Profile], groups: Sequence[Group], rescoring: Rescoring) -> None:
         self._profiles: Mapping[str, Profile] = {profile.name: profile for profile in profiles}
@@ -272,7 +271,7 @@ class _Judged:
         return [harm - dearest.get(place, 0.0) for place, harm in enumerate(harms)]
 
     def _costs(self, moves: Sequence[_Move], swaps: Sequence[Swap | None]) -> list[float]:
-        """Growth of the mean loss over all judged rows by each swap; none by one that cannot be made."""
+        """Growth of the mean loss over all labelled rows by each swap; none by one that cannot be made."""
         growths = iter(self._rescoring.growths([swap for swap in swaps if swap is not None]))
         costs = []
         for move, swap in zip(moves, swaps, strict=True):
@@ -280,19 +279,20 @@ class _Judged:
                 costs.append(0.0)
                 continue
             asked, share = self._asked(move.group)
-            # Where values are lost all rows were given them; only so many more than usual have them.
-            costs.append(next(growths) / asked.size * share * (move.lost or 1.0))
+            # Where values are lost all rows that had others were given them; only so many more than usual have them.
+            among = swap.rows.size if move.lost else asked.size
+            costs.append(next(growths) / among * share * (move.lost or 1.0))
         return costs
 
     def _asked(self, group: int) -> tuple[np.ndarray, float]:
-        """Places of some judged rows of a group, and the group's share of all judged rows."""
+        """Places of some labelled rows of a group, and the group's share of all of them."""
         if group not in self._members:
             (flags,) = members(self._rescoring.frame, [self._groups[group]])
             self._members[group] = self._rescoring.some(flags), float(flags.mean())
         return self._members[group]
 
     def _knows(self, move: _Move) -> bool:
-        """Whether the judged rows have the column, and any of the group."""
+        """Whether the labelled rows have the column, and any of the group."""
         group = self._groups[move.group]
         needed = {move.name} if group is None else {move.name, group[0]}
         return needed <= set(self._rescoring.frame.columns) and self._asked(move.group)[0].size > 0
@@ -308,8 +308,7 @@ class _Judged:
             return self._swap(move, move.past.sum(axis=0), move.day, own)
         gone = these.rows[move.name].filter(pl.Series(flags & these.lost[move.name]))
         asked, _ = self._asked(move.group)
-        drawn = (self._rescoring.chances(asked, WHICH) * len(gone)).astype(int)
-        return Swap(move.name, asked, gone[pl.Series(drawn)])
+        return lost_instead(self._profiles[move.name], asked, gone, self._rescoring)
 
     def _swaps_of_past(self, move: _Move, these: _Day) -> Iterator[Swap | None]:
         """The days before most unlike the others, each against those; their values are like those of their bins."""
@@ -326,7 +325,7 @@ class _Judged:
         )
 
     def _swap(self, move: _Move, past: np.ndarray, day: np.ndarray, values: pl.Series) -> Swap | None:
-        """Judged rows that change bins as between two distributions, and what they change to.
+        """Labelled rows that change bins as between two distributions, and what they change to.
 
         No more change than must: out of bins that lost, into bins that gained, by chance among those.
 
@@ -350,5 +349,5 @@ class _Judged:
         leaves = np.divide(np.maximum(before - after, 0), before, out=np.zeros_like(before), where=before > 0)
         moving = asked[self._rescoring.chances(asked, WHETHER) < leaves[bins]]
         reach = np.cumsum((gained / np.maximum(there, 1))[drawn])
-        taken = np.searchsorted(reach, self._rescoring.chances(moving, WHICH) * reach[-1], side="right")
+        taken = np.searchsorted(reach, self._rescoring.chances(moving, WHICH_VALUE) * reach[-1], side="right")
         return Swap(move.name, moving, values[pl.Series(np.minimum(taken, drawn.size - 1))])

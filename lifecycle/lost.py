@@ -8,13 +8,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lifecycle.harm import FEWEST_JUDGED
-from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, constant_days
+from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, column_bins, constant_days, numbers
 from lifecycle.significance import MINIMUM_DAYS
 
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
 
 HARDLY_ANY = 0.01  # share of the reference's rows
+
+
+def telling(profile: Profile, column: pl.Series) -> np.ndarray:
+    """(rows,) whether a value can tell the model something; all, of a column that holds something else than numbers."""
+    import numpy as np
+
+    bins = column_bins(profile, column)
+    if bins is None:
+        return np.ones(len(column), dtype=bool)
+    values = numbers(column) if isinstance(profile, NumericProfile) else np.empty(0)
+    return ~is_lost(profile, values, bins, np.zeros(bins.size, dtype=bool))
 
 
 def stuck_days(profile: NumericProfile, values: np.ndarray, places: np.ndarray, days: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from lifecycle.day_report import Kind
 from lifecycle.lost import is_lost, stuck_days
 from lifecycle.monitored_rows import Days, Judged
 from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, column_bins, count_by_day, numbers
-from lifecycle.rescoring import MOST_ROWS, Rescoring, Swap
+from lifecycle.rescoring import MOST_ROWS, Rescoring, Swap, lost_instead
 from lifecycle.significance import DayTests, day_tests
 
 if TYPE_CHECKING:
@@ -206,7 +206,6 @@ def _growths_by_lost(columns: Sequence[Column], window: pl.DataFrame, when: Days
         _lost_values(column, window, when, rescoring) if column.lost.any() and column.profile.name in known else None
         for column in columns
     ]
-    # One question for all of them, as each has its cost whatever it asks of.
     growths = iter(rescoring.growths([swap for swap in swaps if swap is not None]))
     return [0.0 if swap is None else max(next(growths) / swap.rows.size, 0.0) for swap in swaps]
 
@@ -219,5 +218,4 @@ def _lost_values(column: Column, window: pl.DataFrame, when: Days, rescoring: Re
     share = float((_lost_by_day(column, when) / np.bincount(when.places, minlength=when.days.size)).max())
     asked = rescoring.some(most=int(MOST_ROWS * min(1.0, max(WELL_KNOWN * share, FEWEST_ASKED))))
     useless = window[column.profile.name].filter(pl.Series(column.lost))
-    drawn = (rescoring.chances(asked, 0) * len(useless)).astype(int)
-    return Swap(column.profile.name, asked, useless[pl.Series(drawn)])
+    return lost_instead(column.profile, asked, useless, rescoring)

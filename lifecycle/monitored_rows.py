@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from lifecycle.pipeline import Task
 
+LEAST_SKILL = 0.5  # of that on the judged rows
+
 
 @dataclass(frozen=True)
 class Days:
@@ -37,13 +39,14 @@ class Days:
 
 @dataclass(frozen=True)
 class Judged:
-    """Rows that the champion was judged on.
+    """Rows that the champion was judged on, and what those it served since tell beside them.
 
     Parameters
     ----------
     losses, excess : (rows,) loss of each, and by how much it exceeds what its own forecast announces.
+    scores, when : (rows,) its forecasts; the days of the rows.
     skill : gain over always forecasting the mean, at least zero; on these rows and on those it served since.
-    rescoring : all of these rows, to be scored again; None where the model is not at hand.
+    rescoring : both, to be scored again; None where the model is not at hand.
     """
 
     frame: pl.DataFrame
@@ -56,6 +59,13 @@ class Judged:
 
 
 def dated(frame: pl.DataFrame, needed: Sequence[str], what: str) -> pl.DataFrame:
+    """The rows that have a day.
+
+    Raises
+    ------
+    ValueError
+        If a column that is needed is not there; ``what`` names the frame.
+    """
     import polars as pl
 
     missing = [name for name in needed if name not in frame.columns]
@@ -65,6 +75,13 @@ def dated(frame: pl.DataFrame, needed: Sequence[str], what: str) -> pl.DataFrame
 
 
 def days_of(frame: pl.DataFrame) -> Days:
+    """The days of a frame's rows.
+
+    Raises
+    ------
+    ValueError
+        If column ``day`` does not hold dates.
+    """
     import numpy as np
     import polars as pl
 
@@ -86,7 +103,8 @@ def judged_rows(
     ----------
     served : (rows,) of what the champion has forecast since, with the same columns. The fortnight it was judged on may
         have been one of hardly any skill, or of much: what its skill is, and what broken values take of it, is asked of
-        all rows with labels.
+        all rows with labels. It is at least ``LEAST_SKILL`` of that of the fortnight: after weeks in which the model
+        was wrong, or got nothing, it would else be nothing, and everything harm.
     """
     if frame is None:
         return None
@@ -96,8 +114,9 @@ def judged_rows(
     labels, scores = _numbers(frame)
     losses = row_losses(labels, scores, task)
     everything = _with_served(frame, served)
-    gain = harm.skill(*_numbers(everything), task) or 0.0
-    rescoring = None if score is None else Rescoring(everything, row_losses(*_numbers(everything), task), task, score)
+    all_labels, all_scores = _numbers(everything)
+    gain = max(harm.skill(all_labels, all_scores, task) or 0.0, LEAST_SKILL * (harm.skill(labels, scores, task) or 0.0))
+    rescoring = None if score is None else Rescoring(everything, row_losses(all_labels, all_scores, task), task, score)
     excess = losses - harm.announced(scores, task)
     return Judged(frame, losses, excess, scores, days_of(frame), max(gain, 0.0), rescoring)
 

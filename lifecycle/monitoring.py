@@ -82,8 +82,8 @@ def monitor_night(
     # Inputs of past days count whoever forecast them; scores only if they are the champion's.
     past = issued.filter(pl.col("day") < last).with_columns(pl.when(own).then(pl.col("score")).alias("score"))
     seasonal = seasonal_reference(champion.reference, past, rule.seasonal_weeks, slices=pipeline.slices)
-    # The days that are asked about do not tell what asking them costs.
-    served = issued.filter(own, pl.col("day") <= last - timedelta(days=rule.of_days))
+    # Days that may be broken themselves do not tell what it costs.
+    served = issued.filter(own, pl.col("day") < window["day"].min())
     usual = _usual_days(champion, past)
     return monitor_day(champion, window, rule, pipeline.task, pipeline.inputs, seasonal, usual, served)
 

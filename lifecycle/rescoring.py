@@ -1,4 +1,4 @@
-"""Rescoring: what the champion would have lost on its judged rows, had a column held other values.
+"""Rescoring: what the champion would have lost on rows with labels, had a column held other values.
 
 What belongs here: that one experiment. When it is made, and what its answer means, is in ``monitoring.py`` and
 ``jumps.py``.
@@ -12,14 +12,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lifecycle.losses import row_losses
+from lifecycle.lost import telling
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
     from lifecycle.pipeline import Task
+    from lifecycle.profiles import Profile
 
 MOST_ROWS = 2000  # scored in some hundredths of a second, and enough to know a tenth of the skill
+WHETHER, WHICH_VALUE = 1, 2  # questions that chance answers, see ``Rescoring.chances``
 MOST_AT_ONCE = 50_000  # rows; bounds the memory
 
 
@@ -29,7 +32,7 @@ class Swap:
 
     Parameters
     ----------
-    rows : places of judged rows. values : (rows,) what the column holds there instead.
+    rows : places of labelled rows. values : (rows,) what the column holds there instead.
     """
 
     name: str
@@ -39,11 +42,11 @@ class Swap:
 
 @dataclass(frozen=True)
 class Rescoring:
-    """Judged rows that the champion can be asked about again.
+    """Rows with labels that the champion can be asked about again.
 
     Parameters
     ----------
-    frame : (rows,) judged rows with ``day``, ``label`` and the features.
+    frame : (rows,) with ``day``, ``label`` and the features.
     losses : (rows,) what the champion lost on each.
     score : of a frame like this one, (rows,) forecasts.
     """
@@ -98,10 +101,10 @@ class Rescoring:
         return np.sort(places[np.argpartition(self._order[places], most)[:most]])
 
     def chances(self, rows: np.ndarray, question: int) -> np.ndarray:
-        """(rows,) numbers between 0 and 1 by chance, for each row and question the same whenever it is asked."""
+        """(rows,) numbers by chance from 0 up to 1, for each row and question the same whenever it is asked."""
         import numpy as np
 
-        return np.asarray(_mixed(self._order[rows] + np.uint64(question)) / 2.0**64)
+        return np.asarray((_mixed(self._order[rows] + np.uint64(question)) >> np.uint64(11)) / 2.0**53)
 
     @cached_property
     def _order(self) -> np.ndarray:
@@ -112,6 +115,21 @@ class Rescoring:
         place = pl.int_range(pl.len()).over("day")
         days, places = self.frame.select(pl.col("day").cast(pl.Int64), place.alias("place"))
         return _mixed((days.to_numpy().astype(np.uint64) << np.uint64(32)) + places.to_numpy().astype(np.uint64))
+
+
+def lost_instead(profile: Profile, rows: np.ndarray, values: pl.Series, rescoring: Rescoring) -> Swap:
+    """Lost values in those of some rows that have others: what is lost already loses nothing.
+
+    Parameters
+    ----------
+    values : from which those of the rows are drawn.
+    """
+    import polars as pl
+
+    had = telling(profile, rescoring.frame[profile.name][rows])
+    rows = rows[had] if had.any() else rows
+    drawn = (rescoring.chances(rows, WHICH_VALUE) * len(values)).astype(int)
+    return Swap(profile.name, rows, values[pl.Series(drawn)])
 
 
 def _mixed(keys: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Sequence
 
 STYLE = (
@@ -47,8 +48,12 @@ def html_block(block: str) -> str:
     """A paragraph or table of Markdown in HTML."""
     if not block.startswith("|"):
         return f"<p>{html.escape(block)}</p>"
-    lines = [line.strip("|").split("|") for line in block.split("\n")]
-    cells = [[html.escape(cell.strip()) for cell in line] for line in lines if not set("".join(line)) <= {"-"}]
+    lines = [re.split(r"(?<!\\)\|", line.strip("|")) for line in block.split("\n")]
+    cells = [
+        [html.escape(cell.strip().replace("\\|", "|")) for cell in line]
+        for line in lines
+        if not set("".join(line)) <= {"-"}
+    ]
     head = "".join(f"<th>{cell}</th>" for cell in cells[0])
     rows = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in cells[1:])
     return f"<table><tr>{head}</tr>{rows}</table>"
