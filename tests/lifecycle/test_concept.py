@@ -73,6 +73,14 @@ def test_a_change_is_heard_for_some_days_and_not_for_ever() -> None:
     assert heard[-1] <= 30 + 2 * RULE.of_days
 
 
+def test_a_change_that_shows_only_when_late_labels_come_is_heard() -> None:
+    errors = errors_by_day(make_forecasts(40, turns=30), "classification")
+    nights = range(28, 40)
+    alarm = next(n for n in nights if concept_drift(errors, RULE, START + timedelta(days=n)).changes)
+    three_days_at_once = START + timedelta(days=alarm + 2)
+    assert concept_drift(errors, RULE, three_days_at_once, wait_days=2).errors
+
+
 def test_days_after_today_are_not_looked_at() -> None:
     forecasts = make_forecasts(40, turns=30)
     assert judge(forecasts, 29) == judge(forecasts.filter(pl.col("day") <= START + timedelta(days=29)), 29)

@@ -141,6 +141,24 @@ def test_skill_and_what_broken_values_cost_are_asked_of_the_days_since_served_to
     assert monitor_with(reference, window, served=JUDGED).harm_limit == alone.harm_limit  # a day counts once
 
 
+def test_weeks_in_which_a_column_was_broken_or_the_model_wrong_do_not_hide_what_is_broken(reference: Reference) -> None:
+    served, window = rows(28, 42), rows(70, 14)
+    healthy = monitor_with(reference, window, served=served)
+    assert healthy.harm_limit is not None
+    wrong = monitor_with(reference, window, served=served.with_columns(1 - pl.col("label")))
+    assert wrong.harm_limit is not None
+    assert wrong.harm_limit > 0.3 * healthy.harm_limit
+    assert wrong.errors == ()
+    gone = pl.lit(None, pl.Float64).alias("delay")
+    unknown = 1 / (1 + np.exp(1.5))  # what the model makes of it
+    blind = served.with_columns(gone, score=pl.lit(unknown))
+    lasting = monitor_with(reference, window.with_columns(gone), served=blind)
+    sudden = monitor_with(reference, window.with_columns(gone), served=served)
+    harms = [column(report, "delay").loss_change for report in (lasting, sudden)]
+    assert harms[0] == pytest.approx(harms[1], rel=0.3)
+    assert lasting.errors
+
+
 def test_what_drifts_slowly_has_not_jumped(reference: Reference) -> None:
     weeks = rows(28, 56)
     slow = pl.col("delay") + 0.25 * (pl.col("day") - pl.lit(weeks["day"][0])).dt.total_days()
