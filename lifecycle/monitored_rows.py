@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lifecycle.pipeline import Task
 
 LEAST_SKILL = 0.5  # of that on the judged rows
+MOST_ROWS = 30_000  # counted over the bins of every column in a tenth of a second
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,14 @@ class Days:
 
 @dataclass(frozen=True)
 class Judged:
-    """Rows that the champion was judged on, and what those it served since tell beside them.
+    """Rows with labels: those the champion was judged on, and those it served since.
 
     Parameters
     ----------
     losses, excess : (rows,) loss of each, and by how much it exceeds what its own forecast announces.
-    scores, when : (rows,) its forecasts; the days of the rows.
-    skill : gain over always forecasting the mean, at least zero; on these rows and on those it served since.
-    rescoring : both, to be scored again; None where the model is not at hand.
+    scores : (judged rows,) what it forecast when it was judged. when : the days of the rows.
+    skill : gain over always forecasting the mean, at least zero.
+    rescoring : the same rows, to be scored again; None where the model is not at hand.
     """
 
     frame: pl.DataFrame
@@ -102,23 +103,31 @@ def judged_rows(
     Parameters
     ----------
     served : (rows,) of what the champion has forecast since, with the same columns. The fortnight it was judged on may
-        have been one of hardly any skill, or of much: what its skill is, and what broken values take of it, is asked of
-        all rows with labels. It is at least ``LEAST_SKILL`` of that of the fortnight: after weeks in which the model
-        was wrong, or got nothing, it would else be nothing, and everything harm.
+        have been one of hardly any skill, or of much, or of hardly any storms: what its skill is, where it loses what,
+        and what broken values take of it, is asked of all rows with labels. The skill is at least ``LEAST_SKILL`` of
+        that of the fortnight: after weeks in which the model was wrong, or got nothing, it would else be nothing, and
+        everything harm.
     """
     if frame is None:
         return None
-    frame = _known(dated(frame, ("day", "score", "label"), "judged sample"))
-    if frame.is_empty():
+    judged = _known(dated(frame, ("day", "score", "label"), "judged sample"))
+    if judged.is_empty():
         return None
-    labels, scores = _numbers(frame)
+    then, everything = _numbers(judged), _some(_with_served(judged, served))
+    labels, scores = _numbers(everything)
     losses = row_losses(labels, scores, task)
-    everything = _with_served(frame, served)
-    all_labels, all_scores = _numbers(everything)
-    gain = max(harm.skill(all_labels, all_scores, task) or 0.0, LEAST_SKILL * (harm.skill(labels, scores, task) or 0.0))
-    rescoring = None if score is None else Rescoring(everything, row_losses(all_labels, all_scores, task), task, score)
+    gain = max(harm.skill(labels, scores, task) or 0.0, LEAST_SKILL * (harm.skill(*then, task) or 0.0), 0.0)
+    rescoring = None if score is None else Rescoring(everything, losses, task, score)
     excess = losses - harm.announced(scores, task)
-    return Judged(frame, losses, excess, scores, days_of(frame), max(gain, 0.0), rescoring)
+    return Judged(everything, losses, excess, then[1], days_of(everything), gain, rescoring)
+
+
+def _some(frame: pl.DataFrame) -> pl.DataFrame:
+    """At most ``MOST_ROWS`` of the rows, of all days alike."""
+    import polars as pl
+
+    every = -(-frame.height // MOST_ROWS)
+    return frame if every <= 1 else frame.filter(pl.int_range(pl.len()).over("day") % every == 0)
 
 
 def _known(frame: pl.DataFrame) -> pl.DataFrame:
