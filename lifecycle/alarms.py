@@ -6,6 +6,7 @@ confounded with real change. Making faults is in ``faults.py``, the monitors' er
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -145,7 +146,8 @@ class Injection:
 
     Parameters
     ----------
-    cost : share of the champion's skill over always forecasting the mean that the fault took in ``COST_DAYS`` days.
+    cost : share of the champion's skill over always forecasting the mean that the fault took in ``COST_DAYS`` days;
+        NaN where it had none.
     found : for each monitor, days of faulty events that were over when it first raised an error that it does not raise
         without the fault; 0 is the night on which the first faulty forecasts are issued, None: not found.
     """
@@ -211,7 +213,10 @@ def detection(
         tell) and ``found_within`` over its injections, by all monitors and by ``heard``, and the monitor that is first
         most often. ``costly``: of injections of faults with a mean cost of a tenth of the skill or more. ``cheap``: of
         those with next to none: what is found by chance, as any change of the rows tips an error now and then.
+        ``unknown``: injections into weeks in which the champion had no skill to lose, which are left out.
     """
+    unknown = sum(not math.isfinite(injection.cost) for injection in injections)
+    injections = [injection for injection in injections if math.isfinite(injection.cost)]
     names = list(dict.fromkeys(injection.fault.name for injection in injections))
     grouped = {name: [one for one in injections if one.fault.name == name] for name in names}
     rows = [_fault_row(group, heard, within) for group in grouped.values()]
@@ -220,6 +225,7 @@ def detection(
     cheap = [one for row, group in pairs if abs(row["cost"]) < CHEAP for one in group]
     return {
         "within_days": within,
+        "unknown": unknown,
         "faults": rows,
         "costly": {
             "faults": sum(row["cost"] >= COSTLY for row in rows),

@@ -219,6 +219,11 @@ def _fault_text(content: Mapping[str, Any]) -> str:
         f"any monitor, {percent(costly['by_the_policy'])} by those that the pipeline's policy hears."
         + (f" Not always in time: {', '.join(costly['missed'])}." if costly["missed"] else ""),
     ]
+    if found.get("unknown"):
+        parts.append(
+            f"{found['unknown']} injections more were made into weeks in which the champion had no skill to lose: what "
+            "they cost cannot be said, and they are left out."
+        )
     if found["cheap"]["injections"]:
         parts.append(
             f"Chance finds some, too: of {found['cheap']['injections']} injections that cost next to nothing "

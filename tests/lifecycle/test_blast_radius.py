@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifecycle.blast_radius import (
@@ -127,6 +127,7 @@ def test_what_came_late_hides_nothing() -> None:
     assert read.to_list() == [True]
 
 
+@settings(deadline=None)
 @given(
     facts=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 119)), max_size=25, unique=True),
     rows=st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 130)), min_size=1, max_size=12),

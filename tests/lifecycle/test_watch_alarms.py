@@ -114,3 +114,9 @@ def _nights(texts: list[str | None]) -> pl.DataFrame:
 def _injection(name: str, cost: float, found: dict[Monitor, int]) -> Injection:
     fault = Fault(name, "missing", "x", 0.5, name)
     return Injection(fault, date(2024, 3, 1), cost, {monitor: found.get(monitor) for monitor in MONITORS})
+
+
+def test_weeks_without_any_skill_to_lose_tell_no_cost_and_hide_no_other() -> None:
+    known, unknown = _injection("missing:hour:1", 0.5, {"drift": 1}), _injection("missing:hour:1", float("nan"), {})
+    found = detection([known, unknown], ("drift",))
+    assert (found["costly"]["injections"], found["costly"]["by_any_monitor"], found["unknown"]) == (1, 1.0, 1)
