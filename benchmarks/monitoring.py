@@ -68,7 +68,8 @@ def measure(folder: Path) -> Iterator[Measurement]:
         "≤ 1",
         f"One night's data monitoring with all statistics and harm: the larger of a window of one day, {day.height:,} "
         f"rows ({_spread(of_day)}), and of {WINDOW_DAYS} days, {fortnight.height:,} rows ({_spread(of_fortnight)}), "
-        f"{RUNS} runs each after one; {_SIZE}, which are also the judged rows.",
+        f"{RUNS} runs each after one; {_SIZE}, which are also the judged rows (harm is estimated on 30,000 of them at "
+        "most).",
     )
     yield _beside_evidently(past, fortnight, statistics.median(of_fortnight))
     yield _year(past)
