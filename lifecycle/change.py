@@ -139,8 +139,8 @@ class Shift:
 def shift(values: np.ndarray, days: np.ndarray, span: int) -> Shift | None:
     """How far the mean of the last values is from that of those before.
 
-    For a change that is to be found in so many days no test finds more, while ``cusum``, which waits for any change at
-    any time, finds one that is smaller, later.
+    Where days are normal and independent no test of just these days finds a change of the mean more often, while
+    ``cusum``, which waits for any change at any time, finds one that is smaller, later.
 
     Parameters
     ----------

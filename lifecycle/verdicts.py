@@ -108,7 +108,7 @@ def costly_jumps(
 def _judged_days(
     reference: Reference, sample: Judged, last: date, seasonal: SeasonalReference | None
 ) -> SeasonalReference:
-    """The judged days, whatever their weekday, to hold days against while there are few others before them."""
+    """The days with labels, whatever their weekday, to hold days against while there are few like them before."""
     slices = dict.fromkeys(group[0] for group in seasonal.groups if group) if seasonal else {}
     first = sample.when.days[0].item()
     present = [name for name in slices if name in sample.frame.columns]
