@@ -303,6 +303,7 @@ def _remembered(watch: Watch) -> Watch:
     return replace(
         watch,
         errors_by_day={day: copy(errors) for day, errors in watch.errors_by_day.items()},
+        served_first=copy(watch.served_first),
         estimates=copy(watch.estimates),
         rankings=copy(watch.rankings),
     )

@@ -12,19 +12,19 @@ what they say (a flight that has not landed) are not, and the grade shows that t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.estimator import FLATTENING, SMALLEST, Estimator, known_rows, logit
 from lifecycle.losses import row_losses
-from lifecycle.performance import STANDARD_ERRORS
+from lifecycle.ranking import STANDARD_ERRORS
 
 if TYPE_CHECKING:
     import numpy as np
 
     from lifecycle.pipeline import Task
+    from lifecycle.promise import Promise
 
 DRAWS = 500  # the ends of a 90 % band are then known to about a tenth of its half width
 CELLS = 1_000_000  # labels drawn at once, which bounds the memory
@@ -128,18 +128,12 @@ def estimate(
 
 
 def fall(
-    estimated: Estimate,
-    past: Mapping[str, float],
-    task: Task,
-    ranking_drop: float,
-    past_error: float = 0.0,
-    own_error: float = 0.0,
+    estimated: Estimate, promise: Promise, task: Task, ranking_drop: float, own_error: float = 0.0
 ) -> tuple[bool, str] | None:
-    """Whether ranking is estimated to have fallen below what the champion was promoted with.
+    """Whether ranking is estimated to have fallen below what the champion promises.
 
     Parameters
     ----------
-    past : metrics of the champion's reference. ``past_error``: standard error of its ranking.
     own_error : standard error of the ranking of as many days, all labels known. The band tells of the labels that are
         to come; that its days are few makes a week no surer when most of its labels are known.
     ranking_drop : fall of AUC or R² that is an error, ``MonitorRule.ranking_drop``.
@@ -153,16 +147,16 @@ def fall(
     from scipy.special import ndtri
 
     name, title = ("auc", "AUC") if task == "classification" else ("r2", "R²")
-    now, before = estimated.values.get(name), past.get(name)
+    now, before = estimated.values.get(name), promise.ranking
     if now is None or before is None or before - now <= ranking_drop or name not in estimated.intervals:
         return None
     low, high = estimated.intervals[name]
     text = (
-        f"{title} is estimated at {now:.3f} ({low:.3f} to {high:.3f}) before labels, {before:.3f} when the champion "
-        f"was judged: a fall by more than {ranking_drop:g}."
+        f"{title} is estimated at {now:.3f} ({low:.3f} to {high:.3f}) before labels, {before:.3f} {promise}: "
+        f"a fall by more than {ranking_drop:g}."
     )
     error = max((high - low) / (2 * float(ndtri((1 + estimated.coverage) / 2))), own_error)
-    return before - now > STANDARD_ERRORS * (error**2 + past_error**2) ** 0.5, text
+    return before - now > STANDARD_ERRORS * (error**2 + promise.ranking_error**2) ** 0.5, text
 
 
 def _expected(

@@ -16,14 +16,14 @@ from lifecycle.estimation import Estimate, estimate, fall
 from lifecycle.estimator import fit, recalibrate
 from lifecycle.gate import MINIMUM_DAYS
 from lifecycle.grading import Grade, corrected, grade
-from lifecycle.performance import ranking_with_error
+from lifecycle.ranking import ranking_with_error
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
     from lifecycle.pipeline import MonitorRule, Task
-    from lifecycle.reference import Reference
+    from lifecycle.promise import Promise
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def outlook(
     judged: pl.DataFrame | None,
     forecasts: pl.DataFrame,
     past: Sequence[tuple[Estimate, float | None]],
-    reference: Reference,
+    promise: Promise,
     rule: MonitorRule,
     task: Task,
     as_of: date,
@@ -65,6 +65,7 @@ def outlook(
     judged : (rows,) ``day``, ``score``, ``label`` of the days the champion was judged on; None where not kept.
     forecasts : (rows,) the champion's, with ``day`` of the event, ``score`` and ``label``, null where it is not known
         at the close of ``as_of``.
+    promise : what the week is held against.
     past : estimates of weeks that are over, and the ranking metric that was realised, None while not known.
     learn_days : labelled days that the estimator learns from.
     """
@@ -82,8 +83,8 @@ def outlook(
         return Outlook(None, None, graded, reason=f"Nothing to estimate: {error}.")
     scores, labels, of_days = _arrays(week)
     made = corrected(estimate(estimator, scores, of_days, threshold, labels=labels), past, name)
-    past_error = ranking_with_error(judged, task)[1] or 0.0
-    fallen = fall(made, reference.metrics, task, rule.ranking_drop, past_error, _error_of_week(week, task))
+    own_error = max(_error_of_week(week, task), promise.scaled(promise.ranking_error, days))
+    fallen = fall(made, promise, task, rule.ranking_drop, own_error)
     texts = () if fallen is None else (fallen[1],)
     believed = fallen is not None and fallen[0] and graded.trustworthy
     known = float(week["label"].is_not_null().mean())  # type: ignore[arg-type]

@@ -13,7 +13,8 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lifecycle.losses import row_losses
-from lifecycle.ranking import clustered_standard_error, ranking
+from lifecycle.promise import Promise, promised_by
+from lifecycle.ranking import STANDARD_ERRORS, clustered_standard_error, ranking
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
     from lifecycle.pipeline import CostMatrix, MonitorRule, Task
     from lifecycle.reference import Reference
-
-# Beyond a limit and by more than so many standard errors is an error, else a warning: Shewhart's convention for control
-# charts. A year has many nights, and two would be exceeded on one in twenty of them by chance alone.
-STANDARD_ERRORS = 3.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def realised(
     threshold: float | None = None,
     costs: CostMatrix | None = None,
     slices: Sequence[str] = (),
-    judged: pl.DataFrame | None = None,
+    promise: Promise | None = None,
 ) -> PerformanceReport:
     """Judge the forecasts of the last ``rule.performance_days`` days of ``forecasts``.
 
@@ -100,9 +97,8 @@ def realised(
     reference : what the champion promised; without it nothing is compared with the past.
     threshold : score from which a row is acted on; with ``costs`` it gives precision, recall and value.
     slices : columns by which results are also reported.
-    judged : (rows,) the champion's forecasts that ``reference`` was made of, with ``day``, ``score``, ``label``. What
-        it promised, and how well it was calibrated, is known from these days only, with an error of its own; without
-        them that error is taken to be none.
+    promise : what the champion promises, told from days before the window; by default what ``reference`` says, whose
+        sampling error is then taken to be none.
 
     Returns
     -------
@@ -132,7 +128,8 @@ def realised(
     window = _Window(known["label"].to_numpy(), known["score"].to_numpy(), known["day"].to_numpy(), task)
     metrics = _metrics(window, reference, threshold, costs) if known.height else {}
     reason = _reason(recent, window)
-    errors, warnings = ([], []) if reason else _verdict(window, metrics, rule, reference, _promise(judged, task))
+    promise = promise or promised_by(reference, task)
+    errors, warnings = ([], []) if reason else _verdict(window, metrics, rule, reference, promise)
     first_day, last_day = recent["day"].min(), recent["day"].max()
     if errors and (last_day - first_day).days + 1 < rule.least_days:  # type: ignore[operator,union-attr]
         errors, warnings = [], errors + warnings
@@ -317,80 +314,44 @@ def _verdict(
     metrics: dict[str, float | None],
     rule: MonitorRule,
     reference: Reference | None,
-    promise: _Promise,
+    promise: Promise,
 ) -> tuple[list[str], list[str]]:
-    findings = [_calibration(metrics, rule, window.task, promise)]
+    findings = [_calibration(window, metrics, rule, promise), _ranking_fall(window, metrics, rule, promise)]
     if reference is not None:
-        ranking_fall = _ranking_fall(metrics, rule, reference, window.task, promise)
-        findings += [ranking_fall, _worse_than_past(window, reference)]
+        findings.append(_worse_than_past(window, reference))
     found = [finding for finding in findings if finding is not None]
     return [text for certain, text in found if certain], [text for certain, text in found if not certain]
 
 
-@dataclass(frozen=True)
-class _Promise:
-    """What the champion was promoted with: its mean score minus mean label, and the errors of that and its ranking."""
-
-    gap: float = 0.0
-    gap_error: float = 0.0
-    ranking_error: float = 0.0
-
-
-def _promise(judged: pl.DataFrame | None, task: Task) -> _Promise:
-    if judged is None:
-        return _Promise()
-    labels, scores, days = _known_arrays(judged)
-    if not labels.size:
-        return _Promise()
-    gap = scores - labels
-    gap_error = clustered_standard_error((gap - gap.mean()) / gap.size, days)
-    return _Promise(float(gap.mean()), gap_error or 0.0, ranking(labels, scores, days, task)[1] or 0.0)
-
-
-def ranking_with_error(judged: pl.DataFrame, task: Task) -> tuple[float | None, float | None]:
-    """``ranking`` of a frame's rows that have both ``score`` and ``label``, by their ``day``."""
-    labels, scores, days = _known_arrays(judged)
-    return ranking(labels, scores, days, task) if labels.size else (None, None)
-
-
-def _known_arrays(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    import polars as pl
-
-    values = [pl.col(name).cast(pl.Float64) for name in ("label", "score")]
-    known = frame.select(*values, "day").filter(pl.col("label").is_finite(), pl.col("score").is_finite())
-    labels, scores, days = (known[name].to_numpy() for name in ("label", "score", "day"))
-    return labels, scores, days
-
-
 def _calibration(
-    metrics: dict[str, float | None], rule: MonitorRule, task: Task, promise: _Promise
+    window: _Window, metrics: dict[str, float | None], rule: MonitorRule, promise: Promise
 ) -> tuple[bool, str] | None:
-    """A gap beyond the limit; an error where it is also that far from what the champion was promoted with.
+    """A gap beyond the limit; an error where it is also that far from what is known of the champion.
 
     What the gate knew of and let pass is no news, and calling it every night would be noise. It excuses no more than
     the limit itself, though: a champion that serves because the one before was worse still has to be replaced.
     """
-    name = "calibration_gap" if task == "classification" else "bias"
-    gap, error, limit = metrics[name], metrics[f"{name}_standard_error"], rule.calibration_gap
+    name = "calibration_gap" if window.task == "classification" else "bias"
+    gap, limit = metrics[name], rule.calibration_gap
     if gap is None or abs(gap) <= limit:
         return None
     text = f"Forecasts are {'above' if gap > 0 else 'below'} what happened by {abs(gap):.3g} on average"
-    text += f", more than {limit:g}; {promise.gap:+.3g} at the champion's judging"
+    text += f", more than {limit:g}; {promise.gap:+.3g} {promise}"
     beyond = abs(gap - min(max(promise.gap, -limit), limit))
     if beyond <= limit:
         return False, f"{text}, so it is not much worse than it was let pass with."
-    return _finding(text, beyond, _both(error, promise.gap_error))
+    return _finding(text, beyond, _error(window, metrics[f"{name}_standard_error"], promise.gap_error, promise))
 
 
 def _ranking_fall(
-    metrics: dict[str, float | None], rule: MonitorRule, reference: Reference, task: Task, promise: _Promise
+    window: _Window, metrics: dict[str, float | None], rule: MonitorRule, promise: Promise
 ) -> tuple[bool, str] | None:
-    name, title = ("auc", "AUC") if task == "classification" else ("r2", "R²")
-    now, past = metrics[name], reference.metrics.get(name)
+    name, title = ("auc", "AUC") if window.task == "classification" else ("r2", "R²")
+    now, past = metrics[name], promise.ranking
     if now is None or past is None or past - now <= rule.ranking_drop:
         return None
-    text = f"{title} fell from {past:.3f} at the champion's judging to {now:.3f}, by more than {rule.ranking_drop:g}"
-    return _finding(text, past - now, _both(metrics[f"{name}_standard_error"], promise.ranking_error))
+    text = f"{title} fell from {past:.3f} {promise} to {now:.3f}, by more than {rule.ranking_drop:g}"
+    return _finding(text, past - now, _error(window, metrics[f"{name}_standard_error"], promise.ranking_error, promise))
 
 
 def _worse_than_past(window: _Window, reference: Reference) -> tuple[bool, str] | None:
@@ -406,9 +367,17 @@ def _worse_than_past(window: _Window, reference: Reference) -> tuple[bool, str] 
     return _finding(text, mean, error)
 
 
-def _both(error: float | None, other: float) -> float | None:
-    """Standard error of a difference of two that do not depend on each other."""
-    return None if error is None else (error**2 + other**2) ** 0.5
+def _error(window: _Window, own: float | None, promised: float, promise: Promise) -> float | None:
+    """Standard error of what the window has minus what was promised.
+
+    The window's own is from few days, and from those without a storm, or with one, it is far too small about as often
+    as too large: it counts for no less than as many of the days that the promise is told from.
+    """
+    import numpy as np
+
+    if own is None:
+        return None
+    return float(np.hypot(max(own, promise.scaled(promised, np.unique(window.days).size)), promised))
 
 
 def _finding(text: str, size: float, error: float | None) -> tuple[bool, str]:

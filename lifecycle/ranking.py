@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
 
     from lifecycle.pipeline import Task
+
+
+# Beyond a limit and by more than so many standard errors is an error, else a warning: Shewhart's convention for control
+# charts. A year has many nights, and two would be exceeded on one in twenty of them by chance alone.
+STANDARD_ERRORS = 3.0
 
 
 def ranking(labels: np.ndarray, scores: np.ndarray, days: np.ndarray, task: Task) -> tuple[float | None, float | None]:
@@ -29,6 +35,22 @@ def ranking(labels: np.ndarray, scores: np.ndarray, days: np.ndarray, task: Task
     statistic = _auc if task == "classification" else _r2
     value, influence = statistic(labels, scores)
     return value, clustered_standard_error(influence, days) if value is not None else None
+
+
+def ranking_with_error(frame: pl.DataFrame, task: Task) -> tuple[float | None, float | None]:
+    """``ranking`` of a frame's rows that have both ``score`` and ``label``, by their ``day``."""
+    labels, scores, days = known_arrays(frame)
+    return ranking(labels, scores, days, task) if labels.size else (None, None)
+
+
+def known_arrays(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(rows,) ``label``, ``score`` and ``day`` of the rows that have a finite label and score."""
+    import polars as pl
+
+    values = [pl.col(name).cast(pl.Float64) for name in ("label", "score")]
+    known = frame.select(*values, "day").filter(pl.col("label").is_finite(), pl.col("score").is_finite())
+    labels, scores, days = (known[name].to_numpy() for name in ("label", "score", "day"))
+    return labels, scores, days
 
 
 def clustered_standard_error(influence: np.ndarray, days: np.ndarray) -> float | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
 from lifecycle.calendar import WEEK_DAYS
@@ -17,6 +18,7 @@ from lifecycle.challenger import DAY, KNOWN, LABEL, Challenger
 from lifecycle.concept import DayErrors, concept_drift, errors_by_day
 from lifecycle.outlook import last_week, outlook, realised_ranking
 from lifecycle.performance import realised
+from lifecycle.promise import Promise, first_days, promise
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,16 +32,18 @@ MONITORS: tuple[Monitor, ...] = get_args(Monitor)
 
 @dataclass
 class Watch:
-    """What nights remember: the champions' daily errors, and their estimates that are to be graded.
+    """What nights remember: the champions' daily errors and first days, and their estimates that are to be graded.
 
     Parameters
     ----------
     errors_by_day : of each champion, by its day, how it erred on each day; see ``concept.errors_by_day``.
+    served_first : of each champion, by its day, its forecasts of its first days; see ``promise.first_days``.
     estimates, rankings : by the last day of a week, its estimate, and what was realised.
     """
 
     pipeline: Pipeline
     errors_by_day: dict[date, dict[date, DayErrors]] = field(default_factory=dict)
+    served_first: dict[date, pl.DataFrame] = field(default_factory=dict)
     estimates: dict[date, Estimate] = field(default_factory=dict)
     rankings: dict[date, float | None] = field(default_factory=dict)
 
@@ -59,8 +63,14 @@ class Watch:
 
         known = pl.when(pl.col(KNOWN) <= day).then(pl.col(LABEL)).alias(LABEL)
         issued = issued.filter(pl.col(DAY) <= day + timedelta(days=1)).with_columns(known)
-        judges = {"drift": self._drift, "realised": self._realised, "concept": self._concept, "estimate": self._outlook}
-        return {monitor: judges[monitor](day, champion, issued) for monitor in monitors}
+        night = _Night(self, day, champion, issued)
+        judges = {
+            "drift": night.drift,
+            "realised": night.realised,
+            "concept": night.concept,
+            "estimate": night.outlook,
+        }
+        return {monitor: judges[monitor]() for monitor in monitors}
 
     def lookback(self, monitors: Iterable[Monitor] = MONITORS) -> int:
         """Days of forecasts that these monitors look at."""
@@ -73,11 +83,70 @@ class Watch:
         }
         return max((needed[monitor] for monitor in monitors), default=0)
 
-    def _drift(self, day: date, champion: Challenger, issued: pl.DataFrame) -> tuple[str, ...]:
+
+@dataclass(frozen=True)
+class _Night:
+    """A night of the watch.
+
+    Parameters
+    ----------
+    issued : see ``Watch.errors``, with the labels known at the close of the day.
+    """
+
+    watch: Watch
+    day: date
+    champion: Challenger
+    issued: pl.DataFrame
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return self.watch.pipeline
+
+    @property
+    def judged_since(self) -> date:
+        """First day of those whose realised performance is judged."""
+        return self.day - timedelta(days=self.pipeline.monitor.performance_days - 1)
+
+    @property
+    def own(self) -> pl.DataFrame:
+        """The champion's forecasts."""
+        import polars as pl
+
+        return self.issued.filter(pl.col("version") == self.champion.day)
+
+    def concept(self) -> tuple[str, ...]:
+        import polars as pl
+
+        rule, task, champion, day = self.pipeline.monitor, self.pipeline.task, self.champion, self.day
+        remembered = self.watch.errors_by_day
+        if champion.day not in remembered:
+            remembered[champion.day] = errors_by_day(champion.judged, task)
+        since = day - timedelta(days=self.watch.lookback(["concept"]))
+        seen = remembered[champion.day]
+        seen.update(errors_by_day(self.own.filter(pl.col(DAY) <= day, pl.col(DAY) > since), task))
+        judged = champion.judged[DAY].max()
+        recent = {when: errors for when, errors in seen.items() if when > day - timedelta(days=rule.concept_days)}
+        kept = {when: errors for when, errors in seen.items() if when <= judged} | recent  # type: ignore[operator]
+        return concept_drift(kept, rule, day, self.pipeline.label.longest_wait_days).errors
+
+    @cached_property
+    def promise(self) -> Promise:
+        import polars as pl
+
+        first, last = first_days(self.champion.judged)
+        seen = self.own.filter(pl.col(DAY).is_between(first, last)).select(DAY, "score", LABEL)
+        before = self.watch.served_first.get(self.champion.day, seen.clear())
+        # Labels that were late are in what is told now, and days that are no longer told are remembered.
+        kept = pl.concat([before.join(seen.select(DAY).unique(), on=DAY, how="anti"), seen])
+        self.watch.served_first[self.champion.day] = kept
+        return promise(self.champion.judged, kept, self.judged_since, self.pipeline.task)
+
+    def drift(self) -> tuple[str, ...]:
         import polars as pl
 
         from lifecycle.monitoring import Champion, monitor_night
 
+        champion = self.champion
         known = Champion(
             champion.reference,
             champion.judged,
@@ -86,54 +155,38 @@ class Watch:
             lambda asked: champion.score(asked, self.pipeline),
         )
         own = pl.col("version") == champion.day
-        report = monitor_night(self.pipeline, known, issued, day + timedelta(days=1), own)
+        report = monitor_night(self.pipeline, known, self.issued, self.day + timedelta(days=1), own)
         return report.errors if report else ()
 
-    def _realised(self, day: date, champion: Challenger, issued: pl.DataFrame) -> tuple[str, ...]:
+    def realised(self) -> tuple[str, ...]:
         import polars as pl
 
-        rule = self.pipeline.monitor
-        happened = issued.filter(pl.col(DAY) <= day, pl.col(DAY) > day - timedelta(days=rule.performance_days))
-        return realised(happened, rule, champion.reference, self.pipeline.task, judged=champion.judged).errors
-
-    def _concept(self, day: date, champion: Challenger, issued: pl.DataFrame) -> tuple[str, ...]:
-        import polars as pl
-
+        happened = self.issued.filter(pl.col(DAY).is_between(self.judged_since, self.day))
         rule, task = self.pipeline.monitor, self.pipeline.task
-        if champion.day not in self.errors_by_day:
-            self.errors_by_day[champion.day] = errors_by_day(champion.judged, task)
-        since = day - timedelta(days=self.lookback(["concept"]))
-        own = issued.filter(pl.col("version") == champion.day, pl.col(DAY) <= day, pl.col(DAY) > since)
-        seen = self.errors_by_day[champion.day]
-        seen.update(errors_by_day(own, task))
-        judged = champion.judged[DAY].max()
-        recent = {when: errors for when, errors in seen.items() if when > day - timedelta(days=rule.concept_days)}
-        kept = {when: errors for when, errors in seen.items() if when <= judged} | recent  # type: ignore[operator]
-        return concept_drift(kept, rule, day, self.pipeline.label.longest_wait_days).errors
+        return realised(happened, rule, self.champion.reference, task, promise=self.promise).errors
 
-    def _outlook(self, day: date, champion: Challenger, issued: pl.DataFrame) -> tuple[str, ...]:
+    def outlook(self) -> tuple[str, ...]:
         import polars as pl
 
-        pipeline = self.pipeline
-        week_to = day - timedelta(days=pipeline.label.longest_wait_days)
-        happened = issued.filter(pl.col(DAY) <= week_to)
-        self.rankings[week_to] = realised_ranking(last_week(happened, week_to), pipeline.task)
+        pipeline, watch = self.pipeline, self.watch
+        week_to = self.day - timedelta(days=pipeline.label.longest_wait_days)
+        happened = self.issued.filter(pl.col(DAY) <= week_to)
+        watch.rankings[week_to] = realised_ranking(last_week(happened, week_to), pipeline.task)
         past = [
-            (made, self.rankings.get(last))
-            for last, made in sorted(self.estimates.items())
+            (made, watch.rankings.get(last))
+            for last, made in sorted(watch.estimates.items())
             if last <= week_to and (week_to - last).days % WEEK_DAYS == 0
         ]
-        own = issued.filter(pl.col("version") == champion.day)
         found = outlook(
-            champion.judged,
-            own,
+            self.champion.judged,
+            self.own,
             past,
-            champion.reference,
+            self.promise,
             pipeline.monitor,
             pipeline.task,
-            day,
+            self.day,
             pipeline.gate.window_days,
         )
         if found.estimate is not None and found.estimate.last_day is not None:
-            self.estimates[found.estimate.last_day] = found.estimate
+            watch.estimates[found.estimate.last_day] = found.estimate
         return found.errors

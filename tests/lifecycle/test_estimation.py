@@ -16,6 +16,7 @@ from lifecycle import estimation
 from lifecycle.estimation import Estimate, estimate, fall
 from lifecycle.estimator import FLATTENING, Estimator, Method, fit, recalibrate
 from lifecycle.grading import WEEKS_BELIEVED, Grade, corrected, grade
+from lifecycle.promise import Promise
 from tests.lifecycle.estimated_weeks import estimate_weeks, realised_weeks
 
 FIRST = date(2013, 1, 7)  # a Monday
@@ -256,27 +257,30 @@ def test_a_regression_that_got_worse_is_said_once_graded() -> None:
 
 def test_a_fall_of_the_estimated_auc_is_certain_when_the_whole_band_is_below() -> None:
     made = estimate(learnt(), *arrays(world(28, 11, spread=0.3))[::2])
-    certain = fall(made, {"auc": 0.85}, "classification", 0.05)
+    certain = fall(made, Promise(0.85), "classification", 0.05)
     assert certain is not None
     assert certain[0]
-    assert "before labels, 0.850 when the champion was judged" in certain[1]
+    assert "before labels, 0.850 at the champion's judging: a fall" in certain[1]
     value = made.values["auc"]
     assert value is not None
-    doubtful = fall(made, {"auc": value + 0.051}, "classification", 0.05)
+    doubtful = fall(made, Promise(value + 0.051), "classification", 0.05)
     assert doubtful is not None
     assert not doubtful[0]
-    few_days = fall(made, {"auc": 0.85}, "classification", 0.05, own_error=0.1)
+    few_days = fall(made, Promise(0.85), "classification", 0.05, own_error=0.1)
     assert few_days is not None
+    by_luck = fall(made, Promise(0.85, ranking_error=0.1), "classification", 0.05)
+    assert by_luck is not None
+    assert not by_luck[0]
     assert not few_days[0]  # what is estimated may be sure and the week itself a matter of its few days
-    assert fall(made, {"auc": value}, "classification", 0.05) is None
-    assert fall(made, {}, "classification", 0.05) is None
+    assert fall(made, Promise(value), "classification", 0.05) is None
+    assert fall(made, Promise(None), "classification", 0.05) is None
 
 
 def test_windows_without_forecasts_and_weeks_without_labels_say_so() -> None:
     empty = estimate(learnt(), np.empty(0), np.empty(0, dtype="datetime64[D]"))
     assert empty.reason == "There are no forecasts to estimate."
     json.dumps(empty.to_dict(), allow_nan=False)
-    assert fall(empty, {"auc": 0.8}, "classification", 0.05) is None
+    assert fall(empty, Promise(0.8), "classification", 0.05) is None
     unlabelled = world(14, 12).with_columns(label=pl.lit(None, pl.Float64))
     verdict = graded(unlabelled)
     assert (verdict.weeks, verdict.trustworthy) == (0, False)

@@ -14,6 +14,7 @@ from sklearn.metrics import brier_score_loss, log_loss, precision_score, r2_scor
 from lifecycle.features import Feature
 from lifecycle.performance import PerformanceReport, profit_curve, realised
 from lifecycle.pipeline import CostMatrix, MonitorRule
+from lifecycle.promise import Promise, promise
 from lifecycle.ranking import clustered_standard_error, ranking
 from lifecycle.reference import Reference, profile
 
@@ -82,6 +83,17 @@ def test_forecasts_that_rank_worse_than_promised_are_an_error() -> None:
     assert any(text.startswith("AUC fell from 0.8") for text in report.errors)
 
 
+def test_a_window_is_no_surer_than_as_many_of_the_days_that_the_promise_is_told_from() -> None:
+    def against(error: float) -> PerformanceReport:
+        told = Promise(0.85, ranking_error=error, days=42)
+        return realised(make_forecasts(1, skill=0.8), RULE, None, "classification", promise=told)
+
+    assert "AUC fell from 0.850 on the 42 days of its judging and after" in against(0.005).errors[0]
+    wild = against(0.03)  # as means of 42 days: those of fourteen then vary by 0.05
+    assert wild.errors == ()
+    assert "within sampling error (standard error 0.06)" in wild.warnings[0]
+
+
 def test_forecasts_above_what_happens_are_an_error() -> None:
     report = judge(make_forecasts(1, shift=-0.8), make_reference(make_forecasts(2)))
     assert any(text.startswith("Forecasts are above what happened by 0.") for text in report.errors)
@@ -90,7 +102,8 @@ def test_forecasts_above_what_happens_are_an_error() -> None:
 def test_a_gap_is_held_against_the_one_the_champion_was_promoted_with() -> None:
     def judged_with(promised: float, now: float) -> PerformanceReport:
         judged = make_forecasts(2, shift=promised)
-        return realised(make_forecasts(1, shift=now), RULE, None, "classification", judged=judged)
+        told = promise(judged, judged.clear(), date.max, "classification")
+        return realised(make_forecasts(1, shift=now), RULE, None, "classification", promise=told)
 
     assert any("above what happened" in text for text in judged_with(0.0, -0.8).errors)
     known = judged_with(-0.4, -0.5)  # some 0.07 off then and now
