@@ -38,8 +38,8 @@ from resources.settings import quiet_environment
 if TYPE_CHECKING:
     import polars as pl
 
-# Of the shuffled worlds; the rules of errors were last changed after a look at those of seeds up to 54.
-FIRST_SEED = 61
+# Of the shuffled worlds; the rules of errors were last changed after a look at those of seeds up to 64 and 101 to 108.
+FIRST_SEED = 71
 FREE, WITHIN_WEEKDAY = "free", "within weekday"
 
 
@@ -60,8 +60,8 @@ class Plan:
     last: date
     split: date
     policies: tuple[str, ...]
-    worlds: int = 3
-    fault_worlds: int = 2
+    worlds: int = 6
+    fault_worlds: int = 3
     fault_starts: int = 2
 
 
