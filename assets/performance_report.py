@@ -73,8 +73,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 pipeline,
                 asset,
                 PERFORMS,
-                "The forecasts rank, are calibrated and beat a constant as well as when the champion was judged. "
-                "A failure beyond sampling error may ask for a retraining.",
+                "The forecasts rank and are calibrated as on the days the champion was judged on and its first ones of "
+                "service, and beat a constant. A failure beyond sampling error may ask for a retraining.",
             ),
             stage.check(
                 pipeline,
@@ -89,8 +89,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 pipeline,
                 asset,
                 ESTIMATED_TO_PERFORM,
-                "The week that ends with tomorrow's forecasts is estimated to rank as well as when the champion was "
-                "judged. An error only if estimates have earned trust, see the grade.",
+                "The week that ends with tomorrow's forecasts is estimated to rank as on the days the champion was "
+                "judged on and its first ones of service. An error only if estimates have earned trust, see the grade.",
             ),
         ],
         backfill_policy=dg.BackfillPolicy.single_run(),

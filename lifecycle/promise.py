@@ -46,7 +46,7 @@ class Promise:
         return error * (self.days / days) ** 0.5 if days else 0.0
 
     def __str__(self) -> str:
-        return f"on the {self.days} days of its judging and after" if self.days else "at the champion's judging"
+        return f"(its first {self.days} days, judging included)" if self.days else "(at the champion's judging)"
 
 
 def first_days(judged: pl.DataFrame) -> tuple[date, date]:

@@ -260,7 +260,7 @@ def test_a_fall_of_the_estimated_auc_is_certain_when_the_whole_band_is_below() -
     certain = fall(made, Promise(0.85), "classification", 0.05)
     assert certain is not None
     assert certain[0]
-    assert "before labels, 0.850 at the champion's judging: a fall" in certain[1]
+    assert "before labels, 0.850 (at the champion's judging): a fall" in certain[1]
     value = made.values["auc"]
     assert value is not None
     doubtful = fall(made, Promise(value + 0.051), "classification", 0.05)

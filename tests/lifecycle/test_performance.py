@@ -88,7 +88,7 @@ def test_a_window_is_no_surer_than_as_many_of_the_days_that_the_promise_is_told_
         told = Promise(0.85, ranking_error=error, days=42)
         return realised(make_forecasts(1, skill=0.8), RULE, None, "classification", promise=told)
 
-    assert "AUC fell from 0.850 on the 42 days of its judging and after" in against(0.005).errors[0]
+    assert "AUC fell from 0.850 (its first 42 days, judging included)" in against(0.005).errors[0]
     wild = against(0.03)  # as means of 42 days: those of fourteen then vary by 0.05
     assert wild.errors == ()
     assert "within sampling error (standard error 0.06)" in wild.warnings[0]
