@@ -163,14 +163,18 @@ def _promise(
     """What a version promises, told from its judging and its first days of service."""
     import polars as pl
 
+    from lifecycle.business_day import business_day
     from lifecycle.promise import first_days, promise
 
     first, last = first_days(judged)
     last = min(last, before - timedelta(days=1))
     served = judged.clear()
     if first <= last:
-        settled = min(as_of, last + timedelta(days=pipeline.label.longest_wait_days))
-        served = _labelled(pipeline, first, last, settled, lake).filter(pl.col("model_version") == version.number)
+        wait = timedelta(days=pipeline.label.longest_wait_days)
+        issued = _labelled(pipeline, first, last, min(as_of, last + wait), lake)
+        # The same of every day: later labels of the first ones would be there, too.
+        in_time = business_day("label_known_at", pipeline.calendar) <= pl.col("day") + pl.lit(wait)
+        served = issued.filter(pl.col("model_version") == version.number, in_time)
     return promise(judged, served, before, pipeline.task)
 
 
@@ -197,7 +201,7 @@ def _labelled(pipeline: Pipeline, first: date, last: date, as_of: date, lake: La
     key = list(pipeline.spine.key)
     columns = dict.fromkeys([*key, "event_day", "score", "model_version", *pipeline.slices])
     issued = read_issued(pipeline, lake, first - timedelta(days=1), last - timedelta(days=1), [*columns])
-    labels = read_labels(pipeline, lake, first, as_of).select(*key, "label")
+    labels = read_labels(pipeline, lake, first, as_of).select(*key, "label", "label_known_at")
     # The lake gives rows of a day in the order they were written; the last version must be the last.
     dated = issued.join(labels, on=key, how="left").with_columns(pl.col("event_day").alias("day"))
     return dated.sort("day", *key)

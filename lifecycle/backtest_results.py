@@ -17,7 +17,7 @@ from lifecycle.challenger import DAY, KEY, KNOWN, LABEL
 from lifecycle.grading import grade
 from lifecycle.losses import row_losses
 from lifecycle.outlook import last_week, outlook, realised_ranking
-from lifecycle.promise import promise
+from lifecycle.promise import Promise
 from lifecycle.ranking import ranking
 from lifecycle.value import value
 
@@ -141,9 +141,8 @@ def graded_weeks(world: World, simulation: Simulation, days_ahead: int) -> tuple
         own = forecasts.filter(pl.col("model_version") == champion.day, pl.col(DAY) <= sunday).with_columns(known)
         happened = as_of - timedelta(days=pipeline.label.longest_wait_days)
         past = [(one, value) for one, value in made if one.last_day and one.last_day <= happened]
-        monday = sunday - timedelta(days=WEEK_DAYS - 1)
-        window, promised = pipeline.gate.window_days, promise(champion.judged, own, monday, pipeline.task)
-        found = outlook(champion.judged, own, past, promised, pipeline.monitor, pipeline.task, as_of, window).estimate
+        window, nothing = pipeline.gate.window_days, Promise(None)
+        found = outlook(champion.judged, own, past, nothing, pipeline.monitor, pipeline.task, as_of, window).estimate
         if found is not None:
             made.append((found, realised_ranking(week, pipeline.task)))
     metric = "auc" if pipeline.task == "classification" else "r2"

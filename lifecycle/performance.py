@@ -94,7 +94,7 @@ def realised(
     Parameters
     ----------
     forecasts : (rows,) with ``score``, ``label`` (null or NaN where there is none), ``day`` and the slices.
-    reference : what the champion promised; without it nothing is compared with the past.
+    reference : whose mean label forecasts must beat; without it they are held against the promise alone.
     threshold : score from which a row is acted on; with ``costs`` it gives precision, recall and value.
     slices : columns by which results are also reported.
     promise : what the champion promises, told from days before the window; by default what ``reference`` says, whose
@@ -110,6 +110,7 @@ def realised(
         ``return_on_investment``: value gained over acting on none, per unit that the actions cost, an action costing
         ``true_negative - false_positive``.
         Regression: ``mae``, ``rmse``, ``r2``, ``bias`` (mean score - mean label), ``rmse_skill``.
+        Either: ``auc_promised`` or ``r2_promised``, and ``…_fall_standard_error`` of what the window falls short of it.
         ``…_standard_error`` are clustered by day, as the rows of a day err together.
 
     Raises
@@ -129,6 +130,8 @@ def realised(
     metrics = _metrics(window, reference, threshold, costs) if known.height else {}
     reason = _reason(recent, window)
     promise = promise or promised_by(reference, task)
+    if known.height:
+        metrics |= _promised(window, metrics, promise)
     errors, warnings = ([], []) if reason else _verdict(window, metrics, rule, reference, promise)
     first_day, last_day = recent["day"].min(), recent["day"].max()
     if errors and (last_day - first_day).days + 1 < rule.least_days:  # type: ignore[operator,union-attr]
@@ -246,6 +249,12 @@ def _metrics(
     }
 
 
+def _promised(window: _Window, metrics: dict[str, float | None], promise: Promise) -> dict[str, float | None]:
+    name = "auc" if window.task == "classification" else "r2"
+    error = _error(window, metrics[f"{name}_standard_error"], promise.ranking_error, promise)
+    return {f"{name}_promised": promise.ranking, f"{name}_fall_standard_error": error}
+
+
 def _decisions(window: _Window, threshold: float | None, costs: CostMatrix | None) -> dict[str, float | None]:
     """What acting from the threshold on was worth, beside acting on none and on all."""
     if threshold is None:
@@ -316,7 +325,7 @@ def _verdict(
     reference: Reference | None,
     promise: Promise,
 ) -> tuple[list[str], list[str]]:
-    findings = [_calibration(window, metrics, rule, promise), _ranking_fall(window, metrics, rule, promise)]
+    findings = [_calibration(window, metrics, rule, promise), _ranking_fall(metrics, rule, window.task, promise)]
     if reference is not None:
         findings.append(_worse_than_past(window, reference))
     found = [finding for finding in findings if finding is not None]
@@ -344,14 +353,14 @@ def _calibration(
 
 
 def _ranking_fall(
-    window: _Window, metrics: dict[str, float | None], rule: MonitorRule, promise: Promise
+    metrics: dict[str, float | None], rule: MonitorRule, task: Task, promise: Promise
 ) -> tuple[bool, str] | None:
-    name, title = ("auc", "AUC") if window.task == "classification" else ("r2", "R²")
+    name, title = ("auc", "AUC") if task == "classification" else ("r2", "R²")
     now, past = metrics[name], promise.ranking
     if now is None or past is None or past - now <= rule.ranking_drop:
         return None
     text = f"{title} fell from {past:.3f} {promise} to {now:.3f}, by more than {rule.ranking_drop:g}"
-    return _finding(text, past - now, _error(window, metrics[f"{name}_standard_error"], promise.ranking_error, promise))
+    return _finding(text, past - now, metrics[f"{name}_fall_standard_error"])
 
 
 def _worse_than_past(window: _Window, reference: Reference) -> tuple[bool, str] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from lifecycle.ranking import STANDARD_ERRORS, clustered_standard_error, known_arrays, ranking
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
     from lifecycle.pipeline import Task
     from lifecycle.reference import Reference
 
-# First days of service for each that was judged: a fortnight alone may have been one of luck, and by its luck a model
-# was chosen; with too many, a change that comes soon after the promotion would be taken for what was promised.
-FIRST_DAYS = 2
+# Spans of service, each of as many days as were judged: a fortnight alone may have been one of luck, and by its luck a
+# model was chosen; the more there are, the likelier a change that is too small to be told gets into what is promised.
+SPANS = 2
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ class Promise:
 def first_days(judged: pl.DataFrame) -> tuple[date, date]:
     """First and last of the days of service that tell what a champion promises.
 
-    They follow those it was judged on, ``FIRST_DAYS`` times as many, and are the same however long it serves: what it
-    has lost for good is not to become what is expected of it.
+    They follow those it was judged on, ``SPANS`` times as many, and are the same however long it serves: what it has
+    lost for good is not to become what is expected of it.
     """
-    last: date = judged["day"].max()  # type: ignore[assignment]
-    return last + timedelta(days=1), last + timedelta(days=FIRST_DAYS * judged["day"].n_unique())
+    spans = _spans(judged)
+    return spans[0][0], spans[-1][1]
 
 
 def promise(judged: pl.DataFrame, served: pl.DataFrame, before: date, task: Task) -> Promise:
@@ -65,24 +66,37 @@ def promise(judged: pl.DataFrame, served: pl.DataFrame, before: date, task: Task
     Parameters
     ----------
     judged : (rows,) ``day``, ``score``, ``label`` of the days it was judged on.
-    served : the same of its forecasts since, with labels null or NaN where not known; others than the first are left
-        out.
-    before : the first day that is to be held against it.
+    served : the same of its forecasts since, with labels null or NaN where not known; others than of the first days are
+        left out.
+    before : the first day that is to be held against it; a span that is not over by then does not count.
 
     Notes
     -----
-    First days that are unlike those of the judging, beyond ``STANDARD_ERRORS`` of what these tell, are left out:
-    something changed with the promotion or soon after, and must not become what was promised.
+    A span of service that is unlike the days before it, beyond ``STANDARD_ERRORS``, and all that follow it are left
+    out: something changed, and must not become what was promised. A span is as long as what is held against the promise
+    usually is, so that a change which could be called later is told here, too.
     """
     import polars as pl
 
-    first, last = first_days(judged)
-    since = served.filter(pl.col("day").is_between(first, min(last, before - timedelta(days=1))))
     columns = [pl.col("day"), pl.col("score").cast(pl.Float64), pl.col("label").cast(pl.Float64)]
-    at_judging, then = (_told(part.select(columns), task) for part in (judged, since))
-    if not then.days or _contradicts(then, at_judging):
-        return at_judging
-    return _told(pl.concat([judged.select(columns), since.select(columns)]), task)
+    rows = judged.select(columns)
+    told = _told(rows, task)
+    for first, last in _spans(judged):
+        since = served.filter(pl.col("day").is_between(first, last)).select(columns)
+        then = _told(since, task)
+        if last >= before or _contradicts(then, told):
+            break
+        rows = pl.concat([rows, since])
+        told = _told(rows, task)
+    return told
+
+
+def _spans(judged: pl.DataFrame) -> list[tuple[date, date]]:
+    """First and last day of each span of service."""
+    last: date = judged["day"].max()  # type: ignore[assignment]
+    length = timedelta(days=judged["day"].n_unique())
+    ends = [last + place * length for place in range(SPANS + 1)]
+    return [(before + timedelta(days=1), end) for before, end in pairwise(ends)]
 
 
 def _told(rows: pl.DataFrame, task: Task) -> Promise:
@@ -96,12 +110,19 @@ def _told(rows: pl.DataFrame, task: Task) -> Promise:
 
 
 def _contradicts(then: Promise, before: Promise) -> bool:
-    pairs = [(then.gap, before.gap, before.gap_error)]
+    """Whether days are unlike those before them; each vary at least as the others do."""
+    if not (then.days and before.days):
+        return False
+    pairs = [(then.gap, then.gap_error, before.gap, before.gap_error)]
     if then.ranking is not None and before.ranking is not None:
-        pairs.append((then.ranking, before.ranking, before.ranking_error))
+        pairs.append((then.ranking, then.ranking_error, before.ranking, before.ranking_error))
     return any(
-        abs(now - past) > STANDARD_ERRORS * math.hypot(error, before.scaled(error, then.days))
-        for now, past, error in pairs
+        abs(now - past)
+        > STANDARD_ERRORS
+        * math.hypot(
+            max(now_error, before.scaled(past_error, then.days)), max(past_error, then.scaled(now_error, before.days))
+        )
+        for now, now_error, past, past_error in pairs
     )
 
 

@@ -20,8 +20,8 @@ from assets.drift_report import drift_table
 from assets.parity import ONLINE_P99_MS, PARITY
 from assets.performance_history import performance_table
 from lifecycle.alert_rules import Measurement, Verdict, judge
-from lifecycle.performance import STANDARD_ERRORS
 from lifecycle.pipeline import Pipeline
+from lifecycle.ranking import STANDARD_ERRORS
 from pipelines.event_log import Evaluation
 from pipelines.jobs import retrain_name
 from resources.alerts import Alert, Resolved
@@ -166,14 +166,15 @@ def measurements(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) 
         if row.get("error_rate") is not None:
             yield Measurement("error_rate", row["error_rate"])
         if row.get(ranking) is not None:
-            noise = STANDARD_ERRORS * (row.get(f"{ranking}_standard_error") or 0.0)
-            yield Measurement(
-                "ranking", row[ranking], ranking, _baseline(pipeline, day, ranking, lake, registry), noise
-            )
+            # A row of an earlier release does not tell what was promised.
+            error = row.get(f"{ranking}_fall_standard_error") or row.get(f"{ranking}_standard_error") or 0.0
+            promised = row.get(f"{ranking}_promised")
+            baseline = _at_judging(pipeline, day, ranking, lake, registry) if promised is None else promised
+            yield Measurement("ranking", row[ranking], ranking, baseline, STANDARD_ERRORS * error)
 
 
-def _baseline(pipeline: Pipeline, day: date, metric: str, lake: Lake, registry: Registry) -> float | None:
-    """What the version that forecast the day promised when it was judged."""
+def _at_judging(pipeline: Pipeline, day: date, metric: str, lake: Lake, registry: Registry) -> float | None:
+    """The metric with which the version that forecast the day was judged."""
     before = day - timedelta(days=1)
     issued = lake.read(predictions_table(pipeline), before, before, ["model_version"])["model_version"].drop_nulls()
     if not issued.len():
