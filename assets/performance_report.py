@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets import stage
-from assets.examples import read_labels
-from assets.issued import issued_seconds, read_issued
+from assets.issued import issued_seconds
 from assets.performance_history import kept_columns, past_errors, past_estimates, performance_table, read_past
 from assets.performance_page import Night, Served, outlook_text, page
+from assets.promised import promised_by_version, read_labelled
 from lifecycle.calendar import WEEK_DAYS
 from lifecycle.pipeline import Pipeline, Task
 from resources.lake import Lake
-from resources.registry import Registry, Version
+from resources.registry import Registry
 
 if TYPE_CHECKING:
     import polars as pl
 
     from lifecycle.concept import DayErrors
-    from lifecycle.promise import Promise
 
 PERFORMS, NO_CONCEPT_DRIFT, ESTIMATED_TO_PERFORM = "performs", "no_concept_drift", "estimated_to_perform"
 
@@ -126,7 +125,6 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
     from lifecycle.concept import concept_drift, errors_by_day
     from lifecycle.outlook import last_week, outlook, realised_ranking
     from lifecycle.performance import realised
-    from lifecycle.promise import promised_by
 
     rule, task = pipeline.monitor, pipeline.task
     issued, served = _issued(pipeline, day, lake)
@@ -146,36 +144,13 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
     seen = {**_judged_errors(judged, task), **past_errors(past, version.number, day, rule.concept_days)}
     errors = {**seen, **errors_by_day(own, task)}
     concept = concept_drift(errors, rule, day, pipeline.label.longest_wait_days)
-    promised = promised_by(reference, task)
-    if judged is not None and judged.height:
-        promised = _promise(pipeline, version, judged, judging_from, day, lake)
+    promised = promised_by_version(pipeline, version, reference, judged, judging_from, day, lake)
     report = realised(
         judging, rule, reference, task, version.threshold, pipeline.costs, pipeline.slices, promise=promised
     )
     estimates = past_estimates(past, week_to, week_ranking)
     ahead = outlook(judged, own, estimates, promised, rule, task, day, pipeline.gate.window_days, version.threshold)
     return Night(report, judging, served, version, concept, ahead, week_to, week_ranking)
-
-
-def _promise(
-    pipeline: Pipeline, version: Version, judged: "pl.DataFrame", before: date, as_of: date, lake: Lake
-) -> "Promise":
-    """What a version promises, told from its judging and its first days of service."""
-    import polars as pl
-
-    from lifecycle.business_day import business_day
-    from lifecycle.promise import first_days, promise
-
-    first, last = first_days(judged)
-    last = min(last, before - timedelta(days=1))
-    served = judged.clear()
-    if first <= last:
-        wait = timedelta(days=pipeline.label.longest_wait_days)
-        issued = _labelled(pipeline, first, last, min(as_of, last + wait), lake)
-        # The same of every day: later labels of the first ones would be there, too.
-        in_time = business_day("label_known_at", pipeline.calendar) <= pl.col("day") + pl.lit(wait)
-        served = issued.filter(pl.col("model_version") == version.number, in_time)
-    return promise(judged, served, before, pipeline.task)
 
 
 def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, Served]":
@@ -186,25 +161,12 @@ def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, S
     import polars as pl
 
     first, tomorrow = day - timedelta(days=_window(pipeline) - 1), day + timedelta(days=1)
-    issued = _labelled(pipeline, first, tomorrow, day, lake)
+    issued = read_labelled(pipeline, first, tomorrow, day, lake)
     tonight = issued.filter(pl.col("day") > day, pl.col("model_version").is_not_null())
     finite = pl.col("score").is_finite().fill_null(value=False)
     failed = 1 - tonight.select(finite.mean()).item() if tonight.height else None
     seconds = issued_seconds(pipeline, lake, [day]).get(day) if tonight.height else None
     return issued.filter(pl.col("score").is_not_null()), Served(tonight.height, failed, seconds)
-
-
-def _labelled(pipeline: Pipeline, first: date, last: date, as_of: date, lake: Lake) -> "pl.DataFrame":
-    """The forecasts about the events of some days as issued, in order of the ``day``, with labels known by a close."""
-    import polars as pl
-
-    key = list(pipeline.spine.key)
-    columns = dict.fromkeys([*key, "event_day", "score", "model_version", *pipeline.slices])
-    issued = read_issued(pipeline, lake, first - timedelta(days=1), last - timedelta(days=1), [*columns])
-    labels = read_labels(pipeline, lake, first, as_of).select(*key, "label", "label_known_at")
-    # The lake gives rows of a day in the order they were written; the last version must be the last.
-    dated = issued.join(labels, on=key, how="left").with_columns(pl.col("event_day").alias("day"))
-    return dated.sort("day", *key)
 
 
 def _judged_errors(judged: "pl.DataFrame | None", task: Task) -> "dict[date, DayErrors]":
