@@ -218,6 +218,14 @@ def test_rules_judge_what_the_reports_hold_and_are_silent_about_the_rest(driver:
     assert isinstance(found["rule PSI"], Resolved)
     assert isinstance(found["rule error rate"], Resolved)
 
+    for error, kind in ((0.05, Alert), (0.2, Resolved)):  # as sure as the promise and the window's days are
+        fallen = served.with_columns(r2=0.5, r2_standard_error=0.01, r2_promised=0.8, r2_fall_standard_error=error)
+        driver.lake.write(performance_table(TINY), fallen, day, day)
+        accuracy = {event.source: event for event in events()}["rule accuracy"]
+        assert isinstance(accuracy, kind)
+        if isinstance(accuracy, Alert):
+            assert accuracy.message == f"{day}: accuracy of r2 is 0.500, more than 5% below the baseline 0.800"
+
 
 def test_requests_that_a_night_timed_are_held_against_the_limit_of_p99(driver: Driver) -> None:
     impatient = AlertRule("p99 latency", "latency_p99_ms", 1e-6)
