@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lifecycle.pipeline import Pipeline
 
 BEFORE_DAYS = 7  # rows before a fault that are passed with it: a sensor sticks at its last value
-COST_DAYS = 21  # over which a fault's cost is measured
+COST_DAYS = 84  # over which a fault's cost is measured: in three weeks there may be no skill to lose, or hardly any
 FOUND_WITHIN_DAYS = 3  # in which a costly fault must be found
 NIGHTS = 7  # after which a fault counts as not found
 COSTLY, CHEAP = 0.1, 0.02  # shares of skill: what must be found, and what is as good as no fault
@@ -211,8 +211,10 @@ def detection(
     dict
         ``faults``: one row per fault with mean ``cost``, ``days_median`` and ``days_worst`` (None: not found in time to
         tell) and ``found_within`` over its injections, by all monitors and by ``heard``, and the monitor that is first
-        most often. ``costly``: of injections of faults with a mean cost of a tenth of the skill or more. ``cheap``: of
-        those with next to none: what is found by chance, as any change of the rows tips an error now and then.
+        most often; how many of the injections are ``costly``, and the share of these that was ``costly_found``.
+        ``costly``: of all injections that cost a tenth of the skill or more; the same fault may cost one champion much
+        and another, which hardly looks at the column, nothing. ``cheap``: of those that cost next to none: what is
+        found by chance, as any change of the rows tips an error now and then.
         ``unknown``: injections into weeks in which the champion had no skill to lose, which are left out.
     """
     unknown = sum(not math.isfinite(injection.cost) for injection in injections)
@@ -220,15 +222,14 @@ def detection(
     names = list(dict.fromkeys(injection.fault.name for injection in injections))
     grouped = {name: [one for one in injections if one.fault.name == name] for name in names}
     rows = [_fault_row(group, heard, within) for group in grouped.values()]
-    pairs = list(zip(rows, grouped.values(), strict=True))
-    costly = [one for row, group in pairs if row["cost"] >= COSTLY for one in group]
-    cheap = [one for row, group in pairs if abs(row["cost"]) < CHEAP for one in group]
+    costly = [one for one in injections if one.cost >= COSTLY]
+    cheap = [one for one in injections if abs(one.cost) < CHEAP]
     return {
         "within_days": within,
         "unknown": unknown,
         "faults": rows,
         "costly": {
-            "faults": sum(row["cost"] >= COSTLY for row in rows),
+            "faults": len({one.fault.name for one in costly}),
             "injections": len(costly),
             "by_any_monitor": _found_share(costly, MONITORS, within),
             "by_the_policy": _found_share(costly, heard, within),
@@ -244,6 +245,7 @@ def _fault_row(group: Sequence[Injection], heard: Sequence[Monitor], within: int
 
     fault = group[0].fault
     days = [one.first(MONITORS) for one in group]
+    costly = [one for one in group if one.cost >= COSTLY]
     firsts = [
         monitor
         for one in group
@@ -257,6 +259,8 @@ def _fault_row(group: Sequence[Injection], heard: Sequence[Monitor], within: int
         "size": fault.size,
         "description": fault.description,
         "injections": len(group),
+        "costly": len(costly),
+        "costly_found": _found_share(costly, MONITORS, within),
         "cost": float(np.mean([one.cost for one in group])),
         "days_median": _median(days),
         "days_worst": _worst(days),

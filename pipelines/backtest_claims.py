@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lifecycle.alarms import COSTLY
 from lifecycle.backtest import OWN
 from pipelines.pages import percent
 
@@ -59,21 +58,21 @@ def _found_in_time(detection: Mapping[str, Any]) -> list[tuple[str, float | None
     """
     text = f"faults that cost a tenth of the skill, found within {detection['within_days']} days"
     found = [(text, detection["costly"]["by_any_monitor"])]
-    costly = [row for row in detection["faults"] if row["cost"] >= COSTLY]
+    costly = [row for row in detection["faults"] if row["costly"]]
     of_labels = [row for row in costly if row["kind"] == "label_shift"]
     if not of_labels or len(of_labels) == len(costly):
         return found
     found.append(("– those in the inputs", _of_injections([row for row in costly if row not in of_labels])))
     most = {limit["size"]: limit["most"] for limit in detection.get("labels", ())}
-    known = [{**row, "found_within": most[row["size"]]} for row in of_labels if most.get(row["size"]) is not None]
+    known = [{**row, "costly_found": most[row["size"]]} for row in of_labels if most.get(row["size"]) is not None]
     could = f" (any test that errs on one night in twenty: at most {percent(_of_injections(known))})" if known else ""
     return [*found, (f"– those in the labels{could}", _of_injections(of_labels))]
 
 
 def _of_injections(rows: Sequence[Mapping[str, Any]]) -> float:
-    """Share of their injections that were found in time."""
-    total = sum(row["injections"] for row in rows)
-    return float(sum(row["found_within"] * row["injections"] for row in rows) / total)
+    """Share of their costly injections that were found in time."""
+    total = sum(row["costly"] for row in rows)
+    return float(sum(row["costly_found"] * row["costly"] for row in rows) / total)
 
 
 def _coverage(graded: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from lifecycle.alarms import COST_DAYS
 from pipelines.backtest_claims import CLAIMS, claims
 from pipelines.pages import (
     html_block,
@@ -210,18 +211,19 @@ def _fault_text(content: Mapping[str, Any]) -> str:
     costly, within = found["costly"], found["within_days"]
     parts = [
         "Faults were put into what the champion gets, in worlds in which nothing else changes (shuffled freely), from "
-        "several days on. Cost is the share of its skill over always forecasting the mean that the fault took in three "
-        "weeks. Days are those of faulty events that were over when a monitor first raised an error that it does not "
-        "raise without the fault; 0 is the night on which the first faulty forecasts are issued. "
+        "several days on. Cost is the share of its skill over always forecasting the mean that the fault took in "
+        f"{COST_DAYS // 7} weeks; the table has its mean, over champions that look at the column much and others. "
+        "Days are those of faulty events that were over when a monitor first raised an error that it does not raise "
+        "without the fault; 0 is the night on which the first faulty forecasts are issued. "
         "What is not found in a week counts as not found.",
-        f"{costly['faults']} of {len(found['faults'])} faults cost a tenth of the skill or more. Of their "
-        f"{costly['injections']} injections {percent(costly['by_any_monitor'])} were found within {within} days by "
+        f"{costly['injections']} injections, of {costly['faults']} of the {len(found['faults'])} faults, cost a tenth "
+        f"of the skill or more: {percent(costly['by_any_monitor'])} of them were found within {within} days by "
         f"any monitor, {percent(costly['by_the_policy'])} by those that the pipeline's policy hears."
         + (f" Not always in time: {', '.join(costly['missed'])}." if costly["missed"] else ""),
     ]
     if found.get("unknown"):
         parts.append(
-            f"{found['unknown']} injections more were made into weeks in which the champion had no skill to lose: what "
+            f"{found['unknown']} injections more were made where the champion had no skill to lose: what "
             "they cost cannot be said, and they are left out."
         )
     if found["cheap"]["injections"]:
@@ -239,6 +241,8 @@ def _fault_text(content: Mapping[str, Any]) -> str:
         [
             fault["description"],
             percent(fault["cost"]),
+            f"{fault['costly']} of {fault['injections']}",
+            percent(fault["costly_found"]) if fault["costly"] else "",
             number(fault["days_median"], 1) or "not found",
             number(fault["days_worst"], 0) or "not found",
             percent(fault["found_within"]),
@@ -247,7 +251,8 @@ def _fault_text(content: Mapping[str, Any]) -> str:
         ]
         for fault in sorted(found["faults"], key=lambda fault: -fault["cost"])
     ]
-    header = ["fault", "cost", "days, median", "days, worst", f"within {within}", "by the policy", "first found by"]
+    header = ["fault", "cost", "cost a tenth", f"of these within {within}", "days, median", "days, worst"]
+    header += [f"of all within {within}", "by the policy", "first found by"]
     return "\n\n".join([*parts, table(header, rows)])
 
 

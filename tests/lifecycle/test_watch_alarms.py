@@ -87,15 +87,18 @@ def test_the_share_found_counts_costly_faults_only() -> None:
     made = [
         _injection("big", 0.4, {"drift": 1}),
         _injection("big", 0.3, {"drift": 5, "realised": 2}),
+        _injection("big", 0.04, {}),  # into a champion that hardly looks at the column
         _injection("small", 0.01, {}),
         _injection("late", 0.2, {"realised": 6}),
     ]
     answer = detection(made, ("drift",))
     rows_of = {row["name"]: row for row in answer["faults"]}
-    assert rows_of["big"]["days_median"] == 1.5
-    assert rows_of["big"]["days_worst"] == 2
-    assert rows_of["big"]["found_within"] == 1
-    assert rows_of["big"]["found_within_by_the_policy"] == 0.5
+    assert rows_of["big"]["days_median"] == 2
+    assert rows_of["big"]["days_worst"] is None
+    assert (rows_of["big"]["costly"], rows_of["big"]["costly_found"]) == (2, 1)
+    assert rows_of["big"]["found_within"] == pytest.approx(2 / 3)
+    assert rows_of["big"]["found_within_by_the_policy"] == pytest.approx(1 / 3)
+    assert (rows_of["small"]["costly"], rows_of["small"]["costly_found"]) == (0, None)
     assert rows_of["small"]["days_median"] is None
     assert answer["costly"]["faults"] == 2
     assert answer["costly"]["by_any_monitor"] == pytest.approx(2 / 3)

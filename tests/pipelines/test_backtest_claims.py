@@ -8,7 +8,8 @@ from pipelines.backtest_claims import claims
 
 
 def fault(kind: str, size: float, cost: float, found: float) -> dict[str, Any]:
-    return {"kind": kind, "size": size, "cost": cost, "found_within": found, "injections": 2}
+    costly = 2 if cost >= 0.1 else 0
+    return {"kind": kind, "size": size, "cost": cost, "costly": costly, "costly_found": found if costly else None}
 
 
 def detection(*faults: dict[str, Any], share: float, labels: list[dict[str, float]]) -> dict[str, Any]:
