@@ -98,14 +98,14 @@ def detection_map(faults: Sequence[Mapping[str, Any]], within: int, title: str) 
     axes.tick_params(axis="y", labelsize=7.5, length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    _label(axes, x=f"sizes by cost; green: found within {within} days; framed: costs a tenth of the skill or more")
+    _label(axes, x=f"sizes by cost; green: found within {within} days; framed: costs a champion a tenth of its skill")
     return _png(figure)
 
 
 def _cell(axes: Axes, column: int, place: int, fault: Mapping[str, Any], colour: Any) -> None:
     from matplotlib.patches import Rectangle
 
-    edge, width = (PALETTE["text"], 1.4) if fault["cost"] >= 0.1 else ("white", 1.0)
+    edge, width = (PALETTE["text"], 1.4) if fault["costly"] else ("white", 1.0)
     corner = (column + 0.02, place + 0.05)
     axes.add_patch(Rectangle(corner, 0.96, 0.9, facecolor=colour, edgecolor=edge, linewidth=width))
     days = "not found" if fault["days_median"] is None else f"{fault['days_median']:g} d"
