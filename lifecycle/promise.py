@@ -110,19 +110,18 @@ def _told(rows: pl.DataFrame, task: Task) -> Promise:
 
 
 def _contradicts(then: Promise, before: Promise) -> bool:
-    """Whether days are unlike those before them; each vary at least as the others do."""
+    """Whether days are unlike those before them, by what these vary.
+
+    By what they vary themselves they would excuse the change within them.
+    """
     if not (then.days and before.days):
         return False
-    pairs = [(then.gap, then.gap_error, before.gap, before.gap_error)]
+    pairs = [(then.gap, before.gap, before.gap_error)]
     if then.ranking is not None and before.ranking is not None:
-        pairs.append((then.ranking, then.ranking_error, before.ranking, before.ranking_error))
+        pairs.append((then.ranking, before.ranking, before.ranking_error))
     return any(
-        abs(now - past)
-        > STANDARD_ERRORS
-        * math.hypot(
-            max(now_error, before.scaled(past_error, then.days)), max(past_error, then.scaled(now_error, before.days))
-        )
-        for now, now_error, past, past_error in pairs
+        abs(now - past) > STANDARD_ERRORS * math.hypot(error, before.scaled(error, then.days))
+        for now, past, error in pairs
     )
 
 

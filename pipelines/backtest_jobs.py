@@ -206,7 +206,9 @@ def fault_starts(pipeline: Pipeline, served: date, plan: Plan) -> list[date]:
     """
     rule = pipeline.monitor
     earliest = served + timedelta(days=2 + max(rule.drift_days, rule.performance_days))
-    latest = plan.last - timedelta(days=COST_DAYS + 3)
+    # In a short period costs are measured over what is left.
+    kept = min(COST_DAYS, max((plan.last - earliest).days // 2, 0))
+    latest = plan.last - timedelta(days=kept + 3)
     days = days_between(earliest, latest)
     count = min(plan.fault_starts, len(days))
     return [days[(2 * place + 1) * len(days) // (2 * count)] for place in range(count)]
