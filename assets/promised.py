@@ -39,15 +39,11 @@ def promised_by_version(
     if judged is None or judged.is_empty():
         return promised_by(reference, pipeline.task)
     first, last = first_days(judged)
-    last = min(last, before - timedelta(days=1))
-    served = judged.clear()
-    if first <= last:
-        wait = timedelta(days=pipeline.label.longest_wait_days)
-        issued = read_labelled(pipeline, first, last, min(as_of, last + wait), lake)
-        # The same of every day: later labels of the first ones would be there, too.
-        in_time = business_day("label_known_at", pipeline.calendar) <= pl.col("day") + pl.lit(wait)
-        served = issued.filter(pl.col("model_version") == version.number, in_time)
-    return promise(judged, served, before, pipeline.task)
+    wait, known_day = pipeline.label.longest_wait_days, business_day("label_known_at", pipeline.calendar)
+    settled = min(as_of, last + timedelta(days=wait))
+    issued = read_labelled(pipeline, first, min(last, before - timedelta(days=1)), settled, lake)
+    served = issued.filter(pl.col("model_version") == version.number).with_columns(known_day.alias("known_day"))
+    return promise(judged, served, before, pipeline.task, wait)
 
 
 def read_labelled(pipeline: Pipeline, first: date, last: date, as_of: date, lake: Lake) -> "pl.DataFrame":

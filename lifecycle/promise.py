@@ -60,15 +60,17 @@ def first_days(judged: pl.DataFrame) -> tuple[date, date]:
     return spans[0][0], spans[-1][1]
 
 
-def promise(judged: pl.DataFrame, served: pl.DataFrame, before: date, task: Task) -> Promise:
+def promise(judged: pl.DataFrame, served: pl.DataFrame, before: date, task: Task, wait_days: int) -> Promise:
     """What a champion promises, from what is known of it.
 
     Parameters
     ----------
     judged : (rows,) ``day``, ``score``, ``label`` of the days it was judged on.
-    served : the same of its forecasts since, with labels null or NaN where not known; others than of the first days are
-        left out.
+    served : the same of its forecasts since, with labels null or NaN where not known, and ``known_day`` of the labels;
+        others than of the first days are left out.
     before : the first day that is to be held against it; a span that is not over by then does not count.
+    wait_days : how long labels are waited for. Later ones are left out, or the days would tell more the later they are
+        asked.
 
     Notes
     -----
@@ -81,8 +83,9 @@ def promise(judged: pl.DataFrame, served: pl.DataFrame, before: date, task: Task
     columns = [pl.col("day"), pl.col("score").cast(pl.Float64), pl.col("label").cast(pl.Float64)]
     rows = judged.select(columns)
     told = _told(rows, task)
+    in_time = served.filter(pl.col("known_day") <= pl.col("day") + pl.duration(days=wait_days))
     for first, last in _spans(judged):
-        since = served.filter(pl.col("day").is_between(first, last)).select(columns)
+        since = in_time.filter(pl.col("day").is_between(first, last)).select(columns)
         then = _told(since, task)
         if last >= before or _contradicts(then, told):
             break

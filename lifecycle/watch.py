@@ -134,14 +134,13 @@ class _Night:
         import polars as pl
 
         first, last = first_days(self.champion.judged)
-        waited = pl.col(KNOWN) <= pl.col(DAY) + pl.duration(days=self.pipeline.label.longest_wait_days)
-        label = pl.when(waited).then(pl.col(LABEL)).alias(LABEL)
-        seen = self.own.filter(pl.col(DAY).is_between(first, last)).select(DAY, "score", label)
+        seen = self.own.filter(pl.col(DAY).is_between(first, last)).select(DAY, "score", LABEL, KNOWN)
         before = self.watch.served_first.get(self.champion.day, seen.clear())
         # Labels that were late are in what is told now, and days that are no longer told are remembered.
         kept = pl.concat([before.join(seen.select(DAY).unique(), on=DAY, how="anti"), seen])
         self.watch.served_first[self.champion.day] = kept
-        return promise(self.champion.judged, kept, self.judged_since, self.pipeline.task)
+        wait = self.pipeline.label.longest_wait_days
+        return promise(self.champion.judged, kept, self.judged_since, self.pipeline.task, wait)
 
     def drift(self) -> tuple[str, ...]:
         import polars as pl

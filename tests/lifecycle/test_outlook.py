@@ -34,7 +34,7 @@ def make_forecasts(first: int, days: int, spread: float = 1.0, version: int = 1,
 JUDGED = make_forecasts(0, 14)
 
 
-PROMISE = promise(JUDGED, JUDGED.clear(), START + timedelta(14), "classification")
+PROMISE = promise(JUDGED, JUDGED.clear().with_columns(known_day="day"), START + timedelta(14), "classification", 2)
 
 
 def look(forecasts: pl.DataFrame, as_of: int, past: int = 0) -> Outlook:

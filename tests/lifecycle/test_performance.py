@@ -102,7 +102,7 @@ def test_forecasts_above_what_happens_are_an_error() -> None:
 def test_a_gap_is_held_against_the_one_the_champion_was_promoted_with() -> None:
     def judged_with(promised: float, now: float) -> PerformanceReport:
         judged = make_forecasts(2, shift=promised)
-        told = promise(judged, judged.clear(), date.max, "classification")
+        told = promise(judged, judged.clear().with_columns(known_day="day"), date.max, "classification", 2)
         return realised(make_forecasts(1, shift=now), RULE, None, "classification", promise=told)
 
     assert any("above what happened" in text for text in judged_with(0.0, -0.8).errors)

@@ -27,7 +27,7 @@ def make_forecasts(first: int, days: int, spread: float = 1.0, seed: int = 0) ->
             "score": scores,
             "label": (random.random(scores.size) < scores).astype(float),
         }
-    )
+    ).with_columns(known_day="day")
 
 
 JUDGED = make_forecasts(0, JUDGED_DAYS)
@@ -38,7 +38,7 @@ LAST_OF_FIRST = START + timedelta(days=KNOWN_DAYS - 1)
 
 def test_it_is_told_from_the_judged_days_and_the_first_that_are_served() -> None:
     assert first_days(JUDGED) == (START + timedelta(days=JUDGED_DAYS), LAST_OF_FIRST)
-    told = promise(JUDGED, SERVED, date.max, "classification")
+    told = promise(JUDGED, SERVED, date.max, "classification", 2)
     days = pl.concat([JUDGED, SERVED.filter(pl.col("day") <= LAST_OF_FIRST)])
     value, error = ranking_with_error(days, "classification")
     assert (told.ranking, told.ranking_error, told.days) == (value, error, KNOWN_DAYS)
@@ -46,25 +46,27 @@ def test_it_is_told_from_the_judged_days_and_the_first_that_are_served() -> None
 
 
 def test_a_span_counts_once_it_is_over_and_days_held_against_it_do_not() -> None:
-    told = [promise(JUDGED, SERVED, START + timedelta(days=day), "classification").days for day in (14, 27, 28, 41, 42)]
+    told = [
+        promise(JUDGED, SERVED, START + timedelta(days=day), "classification", 2).days for day in (14, 27, 28, 41, 42)
+    ]
     assert told == [14, 14, 28, 28, 42]
 
 
 def test_what_comes_after_the_first_days_changes_nothing() -> None:
     flipped = pl.when(pl.col("day") > LAST_OF_FIRST).then(1 - pl.col("label")).otherwise("label")
     lost_for_good = SERVED.with_columns(label=flipped)
-    told = [promise(JUDGED, served, date.max, "classification") for served in (SERVED, lost_for_good)]
+    told = [promise(JUDGED, served, date.max, "classification", 2) for served in (SERVED, lost_for_good)]
     assert told[0] == told[1]
 
 
 def test_more_days_make_it_surer_and_a_lucky_fortnight_is_not_what_is_expected() -> None:
     lucky = make_forecasts(0, JUDGED_DAYS, spread=1.2, seed=2)
-    at_first = promise(lucky, SERVED, START, "classification")
-    later = promise(lucky, SERVED, date.max, "classification")
+    at_first = promise(lucky, SERVED, START, "classification", 2)
+    later = promise(lucky, SERVED, date.max, "classification", 2)
     assert at_first.ranking is not None
     assert later.ranking is not None
     assert later.ranking < at_first.ranking - 0.02
-    told = [promise(JUDGED, SERVED, before, "classification").ranking_error for before in (START, date.max)]
+    told = [promise(JUDGED, SERVED, before, "classification", 2).ranking_error for before in (START, date.max)]
     assert told[1] < told[0]
 
 
@@ -73,7 +75,7 @@ def test_a_change_that_comes_with_the_promotion_is_not_what_was_promised(fallen:
     changed = make_forecasts(JUDGED_DAYS, 60, **fallen)  # type: ignore[arg-type]
     if "seed" in fallen:  # more happens than is forecast
         changed = changed.with_columns(label=pl.max_horizontal("label", pl.col("score") > 0.3))
-    assert promise(JUDGED, changed, date.max, "classification").days == JUDGED_DAYS
+    assert promise(JUDGED, changed, date.max, "classification", 2).days == JUDGED_DAYS
 
 
 def test_a_lasting_change_of_the_level_within_the_first_days_stays_an_error() -> None:
@@ -85,9 +87,10 @@ def test_a_lasting_change_of_the_level_within_the_first_days_stays_an_error() ->
     happened = random.random(odds.size) < 1 / (1 + np.exp(-(odds + level - 0.8 * (day >= JUDGED_DAYS + 14))))
     rows = pl.DataFrame({"day": np.datetime64(START) + day, "score": 1 / (1 + np.exp(-odds)), "label": happened})
     rows = rows.with_columns(pl.col("day").cast(pl.Date), pl.col("label").cast(pl.Float64))
+    rows = rows.with_columns(known_day="day")
     early = pl.col("day") < START + timedelta(JUDGED_DAYS)
     served = rows.filter(~early)
-    told = promise(rows.filter(early), served, date.max, "classification")
+    told = promise(rows.filter(early), served, date.max, "classification", 2)
     assert told.days == 2 * JUDGED_DAYS
     for last in range(60, days):
         window = served.filter(pl.col("day") <= START + timedelta(days=last))
@@ -104,14 +107,14 @@ def test_an_error_of_its_days_tells_that_of_fewer() -> None:
 @pytest.mark.parametrize("odd", [None, float("nan")])
 def test_labels_that_are_not_known_are_left_out(odd: float | None) -> None:
     unknown = SERVED.with_columns(label=pl.lit(odd, pl.Float64))
-    assert promise(JUDGED, unknown, date.max, "classification").days == JUDGED_DAYS
+    assert promise(JUDGED, unknown, date.max, "classification", 2).days == JUDGED_DAYS
 
 
 def test_where_nothing_is_known_nothing_is_promised() -> None:
-    assert promise(JUDGED.with_columns(label=pl.lit(None, pl.Float64)), SERVED.clear(), date.max, "regression") == (
+    assert promise(JUDGED.with_columns(label=pl.lit(None, pl.Float64)), SERVED.clear(), date.max, "regression", 2) == (
         Promise(None)
     )
-    one_class = promise(JUDGED.with_columns(label=0.0), SERVED.clear(), date.max, "classification")
+    one_class = promise(JUDGED.with_columns(label=0.0), SERVED.clear(), date.max, "classification", 2)
     assert (one_class.ranking, one_class.ranking_error) == (None, 0.0)
     assert one_class.gap > 0
     assert promised_by(None, "classification") == Promise(None)
