@@ -161,7 +161,9 @@ def _moves(
         usable = ((before.sum(axis=2) > 0).sum(axis=1) >= MINIMUM_DAYS) & (now.sum(axis=1) >= FEWEST_ROWS)
         looked_at += int(usable.sum())
         these.lost[profile.name] = _lost(profile, these.rows[profile.name], bins)
-        gone = _gone(past.counts[profile.name][:, quiet], these.lost[profile.name], these.members)
+        gone = _gone(
+            past.counts[profile.name][:, quiet], these.lost[profile.name], bins == size - 1, these.members
+        )
         moved = _moved(before, now)
         for group in np.flatnonzero(usable):
             own = before[group][before[group].sum(axis=1) > 0]
@@ -184,21 +186,32 @@ def _lost(profile: Profile, column: pl.Series, bins: np.ndarray) -> np.ndarray:
     return is_lost(profile, values, bins, stuck) | (bins == len(profile.bin_counts) - 1)
 
 
-def _gone(before: np.ndarray, lost: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:
-    """(groups,) share of rows that are lost, beyond the share that missed on the second worst of the days before.
+def _gone(
+    before: np.ndarray, lost: np.ndarray, missing: np.ndarray, members: Sequence[np.ndarray]
+) -> np.ndarray:
+    """(groups,) share of rows that are lost and usually are not.
 
-    On the worst it may have been broken, too.
+    Values that miss, as they do on many a day, count where they miss more than on the second worst of the days before
+    (on the worst it may have been broken, too), and then beyond the mean of these days. Others that are lost have no
+    like on days before, and count in full.
 
     Parameters
     ----------
     before : (groups, days, bins) rows, the last bin of which are those missing.
+    lost, missing : (rows,) of the day; what is missing is lost.
     """
     import numpy as np
 
-    now = np.array([lost[flags].mean() if flags.any() else 0.0 for flags in members])
+    def share(of: np.ndarray) -> np.ndarray:
+        return np.array([of[flags].mean() if flags.any() else 0.0 for flags in members])
+
     rows = before.sum(axis=2)
-    shares = np.divide(before[:, :, -1], rows, out=np.zeros(rows.shape), where=rows >= FEWEST_ROWS)
-    return np.asarray(now - _second_largest(shares))
+    known = rows >= FEWEST_ROWS
+    shares = np.divide(before[:, :, -1], rows, out=np.zeros(rows.shape), where=known)
+    usual = shares.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    misses = share(missing)
+    beyond = np.where(misses > _second_largest(shares) + LEAST_MOVED, misses - usual, 0.0)
+    return np.asarray(share(lost & ~missing) + beyond)
 
 
 def _unlike(move: _Move, rate: float) -> bool:
