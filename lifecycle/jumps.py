@@ -161,9 +161,7 @@ def _moves(
         usable = ((before.sum(axis=2) > 0).sum(axis=1) >= MINIMUM_DAYS) & (now.sum(axis=1) >= FEWEST_ROWS)
         looked_at += int(usable.sum())
         these.lost[profile.name] = _lost(profile, these.rows[profile.name], bins)
-        gone = _gone(
-            past.counts[profile.name][:, quiet], these.lost[profile.name], bins == size - 1, these.members
-        )
+        gone = _gone(past.counts[profile.name][:, quiet], these.lost[profile.name], bins == size - 1, these.members)
         moved = _moved(before, now)
         for group in np.flatnonzero(usable):
             own = before[group][before[group].sum(axis=1) > 0]
@@ -186,9 +184,7 @@ def _lost(profile: Profile, column: pl.Series, bins: np.ndarray) -> np.ndarray:
     return is_lost(profile, values, bins, stuck) | (bins == len(profile.bin_counts) - 1)
 
 
-def _gone(
-    before: np.ndarray, lost: np.ndarray, missing: np.ndarray, members: Sequence[np.ndarray]
-) -> np.ndarray:
+def _gone(before: np.ndarray, lost: np.ndarray, missing: np.ndarray, members: Sequence[np.ndarray]) -> np.ndarray:
     """(groups,) share of rows that are lost and usually are not.
 
     Values that miss, as they do on many a day, count where they miss more than on the second worst of the days before

@@ -138,6 +138,18 @@ def test_values_that_often_miss_are_not_called_when_as_many_miss_as_on_a_day_bef
     assert jumps(reference, with_gaps(rows(56, 7)), before) == []
 
 
+@pytest.mark.parametrize("broken", [pl.col("hour") * 60, pl.lit(None, pl.Float64)])
+def test_days_on_which_many_miss_hide_nothing_of_what_is_lost_today(reference: Reference, broken: pl.Expr) -> None:
+    def with_gaps(frame: pl.DataFrame) -> pl.DataFrame:
+        gap = (pl.col("day").dt.day() % 10 == 0) & (pl.int_range(pl.len()) % 3 > 0)
+        return frame.with_columns(hour=pl.when(~gap).then("hour"))
+
+    window = rows(56, 1).with_columns(hour=broken)
+    (without,) = jumps(reference, window, seasonal_reference(reference, rows(14, 42), 6))
+    (found,) = jumps(reference, window, seasonal_reference(reference, with_gaps(rows(14, 42)), 6))
+    assert found.harm > 0.9 * without.harm
+
+
 def test_a_column_that_the_judged_rows_or_the_window_lack_is_left_out(reference: Reference) -> None:
     window = rows(56, 1).with_columns(pl.col("hour") + 8)
     assert jumps(reference, window.drop("hour"), past(reference)) == []
