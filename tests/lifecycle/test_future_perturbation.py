@@ -172,14 +172,12 @@ def _of_story(frame: pl.DataFrame, number: int) -> pl.DataFrame:
 
 
 def _build(lake: Lake, facts: Facts) -> None:
-    """The feature tables of some facts, of all days at once."""
-    last = FIRST_DAY + timedelta(days=20)
+    """The feature tables of some facts, of all days at once; the moment the first day opens is of the one before."""
+    first, last = FIRST_DAY - timedelta(days=1), FIRST_DAY + timedelta(days=20)
     for view in VIEWS:
-        rows = feature_rows(
-            view, with_known_at(view, facts[view.table]), CALENDAR.open(FIRST_DAY), CALENDAR.close(last)
-        )
+        rows = feature_rows(view, with_known_at(view, facts[view.table]), CALENDAR.open(first), CALENDAR.close(last))
         days = rows.with_columns(business_day("created", CALENDAR).alias("day"))
-        lake.write(view_table(DELIVERIES, view), days, FIRST_DAY, last)
+        lake.write(view_table(DELIVERIES, view), days, first, last)
 
 
 def _as_if_never_late(known_at: str, facts: pl.DataFrame) -> pl.DataFrame:
