@@ -83,7 +83,7 @@ def outlook(
         return Outlook(None, None, graded, reason=f"Nothing to estimate: {error}.")
     scores, labels, of_days = _arrays(week)
     made = corrected(estimate(estimator, scores, of_days, threshold, labels=labels), past, name)
-    own_error = max(_error_of_week(week, task), promise.scaled(promise.ranking_error, days))
+    own_error = promise.at_least(_error_of_week(week, task), promise.ranking_error, days)
     fallen = fall(made, promise, task, rule.ranking_drop, own_error)
     texts = () if fallen is None else (fallen[1],)
     believed = fallen is not None and fallen[0] and graded.trustworthy

@@ -377,16 +377,12 @@ def _worse_than_past(window: _Window, reference: Reference) -> tuple[bool, str] 
 
 
 def _error(window: _Window, own: float | None, promised: float, promise: Promise) -> float | None:
-    """Standard error of what the window has minus what was promised.
-
-    The window's own is from few days, and from those without a storm, or with one, it is far too small about as often
-    as too large: it counts for no less than as many of the days that the promise is told from.
-    """
+    """Standard error of what the window has minus what was promised."""
     import numpy as np
 
     if own is None:
         return None
-    return float(np.hypot(max(own, promise.scaled(promised, np.unique(window.days).size)), promised))
+    return float(np.hypot(promise.at_least(own, promised, np.unique(window.days).size), promised))
 
 
 def _finding(text: str, size: float, error: float | None) -> tuple[bool, str]:

@@ -46,6 +46,14 @@ class Promise:
         """A standard error of these days as one of fewer or more of their kind."""
         return error * (self.days / days) ** 0.5 if days else 0.0
 
+    def at_least(self, own: float, error: float, days: int) -> float:
+        """The standard error of a window of few days, no less than ``error`` tells that of as many to be.
+
+        Its own is from few days, and from those without a storm, or with one, it is far too small about as often as too
+        large.
+        """
+        return max(own, self.scaled(error, days))
+
     def __str__(self) -> str:
         return f"(its first {self.days} days, judging included)" if self.days else "(at the champion's judging)"
 

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 
-import numpy as np
 import polars as pl
 import pytest
 
 from lifecycle.outlook import Outlook, last_week, outlook, realised_ranking
 from lifecycle.pipeline import MonitorRule
 from lifecycle.promise import promise
+from tests.lifecycle.calibrated_forecasts import START, calibrated_forecasts
 
-START = date(2013, 3, 4)
-ROWS_A_DAY = 300
 RULE = MonitorRule()
 
 
 def make_forecasts(first: int, days: int, spread: float = 1.0, version: int = 1, seed: int = 0) -> pl.DataFrame:
-    """Calibrated forecasts whose log-odds spread by ``spread``: the less, the less they rank."""
-    random = np.random.default_rng(seed)
-    scores = 1 / (1 + np.exp(1.2 - random.normal(0, spread, days * ROWS_A_DAY)))
-    return pl.DataFrame(
-        {
-            "day": [START + timedelta(days=first + number) for number in range(days) for _ in range(ROWS_A_DAY)],
-            "score": scores,
-            "label": (random.random(scores.size) < scores).astype(float),
-            "model_version": version,
-        }
-    )
+    """Forecasts of a version, enough of a day to tell how a week ranks."""
+    return calibrated_forecasts(first, days, spread, seed, rows_a_day=300).with_columns(model_version=version)
 
 
 JUDGED = make_forecasts(0, 14)
 
 
-PROMISE = promise(JUDGED, JUDGED.clear().with_columns(known_day="day"), START + timedelta(14), "classification", 2)
+PROMISE = promise(JUDGED, JUDGED.clear(), START + timedelta(14), "classification", 2)
 
 
 def look(forecasts: pl.DataFrame, as_of: int, past: int = 0) -> Outlook:

@@ -12,26 +12,11 @@ from lifecycle.performance import realised
 from lifecycle.pipeline import MonitorRule
 from lifecycle.promise import SPANS, Promise, first_days, promise, promised_by
 from lifecycle.ranking import ranking_with_error
+from tests.lifecycle.calibrated_forecasts import START, calibrated_forecasts
 
-START = date(2013, 3, 4)
-JUDGED_DAYS, ROWS_A_DAY = 14, 100
-
-
-def make_forecasts(first: int, days: int, spread: float = 1.0, seed: int = 0) -> pl.DataFrame:
-    """Calibrated forecasts from the day ``first`` on; the less they spread, the less they rank."""
-    random = np.random.default_rng(seed)
-    scores = 1 / (1 + np.exp(1.2 - random.normal(0, spread, days * ROWS_A_DAY)))
-    return pl.DataFrame(
-        {
-            "day": [START + timedelta(days=first + number) for number in range(days) for _ in range(ROWS_A_DAY)],
-            "score": scores,
-            "label": (random.random(scores.size) < scores).astype(float),
-        }
-    ).with_columns(known_day="day")
-
-
-JUDGED = make_forecasts(0, JUDGED_DAYS)
-SERVED = make_forecasts(JUDGED_DAYS, 60, seed=1)
+JUDGED_DAYS = 14
+JUDGED = calibrated_forecasts(0, JUDGED_DAYS)
+SERVED = calibrated_forecasts(JUDGED_DAYS, 60, seed=1)
 KNOWN_DAYS = JUDGED_DAYS * (1 + SPANS)
 LAST_OF_FIRST = START + timedelta(days=KNOWN_DAYS - 1)
 
@@ -60,7 +45,7 @@ def test_what_comes_after_the_first_days_changes_nothing() -> None:
 
 
 def test_more_days_make_it_surer_and_a_lucky_fortnight_is_not_what_is_expected() -> None:
-    lucky = make_forecasts(0, JUDGED_DAYS, spread=1.2, seed=2)
+    lucky = calibrated_forecasts(0, JUDGED_DAYS, spread=1.2, seed=2)
     at_first = promise(lucky, SERVED, START, "classification", 2)
     later = promise(lucky, SERVED, date.max, "classification", 2)
     assert at_first.ranking is not None
@@ -72,7 +57,7 @@ def test_more_days_make_it_surer_and_a_lucky_fortnight_is_not_what_is_expected()
 
 @pytest.mark.parametrize("fallen", [{"spread": 0.3}, {"seed": 4}])
 def test_a_change_that_comes_with_the_promotion_is_not_what_was_promised(fallen: dict[str, float]) -> None:
-    changed = make_forecasts(JUDGED_DAYS, 60, **fallen)  # type: ignore[arg-type]
+    changed = calibrated_forecasts(JUDGED_DAYS, 60, **fallen)  # type: ignore[arg-type]
     if "seed" in fallen:  # more happens than is forecast
         changed = changed.with_columns(label=pl.max_horizontal("label", pl.col("score") > 0.3))
     assert promise(JUDGED, changed, date.max, "classification", 2).days == JUDGED_DAYS
