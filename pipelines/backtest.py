@@ -31,6 +31,7 @@ from lifecycle.detectable import detectable_share
 from lifecycle.faults import SIZES
 from lifecycle.pipeline import Pipeline
 from pipelines.backtest_jobs import (
+    FAULTY,
     FIRST_SEED,
     FREE,
     WITHIN_WEEKDAY,
@@ -71,7 +72,7 @@ def run(bench: Bench, plan: Plan, processes: int = 1) -> dict[str, Any]:
         injections = [injection for one in watched for injection in one.injections]
         if injections:
             content["detection"] = detection(injections, heard)
-            content["detection"]["labels"] = _label_limits(pipeline, [one for one in watched if one.way == FREE])
+            content["detection"]["labels"] = _label_limits(pipeline, [one for one in watched if one.way == FAULTY])
     write_page(content, bench.out)
     return content
 
@@ -80,8 +81,8 @@ def _worlds(plan: Plan) -> list[partial[Watched]]:
     """The stationary worlds; those with faults, which take longest, first."""
     seeds = range(FIRST_SEED, FIRST_SEED + plan.worlds)
     return [
-        partial(watch_world, plan=plan, way=way, seed=seed, with_faults=way == FREE and place < plan.fault_worlds)
-        for way in (FREE, WITHIN_WEEKDAY)
+        partial(watch_world, plan=plan, way=way, seed=seed, with_faults=way == FAULTY and place < plan.fault_worlds)
+        for way in (FAULTY, FREE)
         for place, seed in enumerate(seeds)
     ]
 

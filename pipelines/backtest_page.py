@@ -210,8 +210,9 @@ def _fault_text(content: Mapping[str, Any]) -> str:
     found = content["detection"]
     costly, within = found["costly"], found["within_days"]
     parts = [
-        "Faults were put into what the champion gets, in worlds in which nothing else changes (shuffled freely), from "
-        "several days on. Cost is the share of its skill over always forecasting the mean that the fault took in "
+        "Faults were put into what the champion gets, in worlds in which nothing else changes (shuffled within "
+        "weekday, as a column that tells the weekday cannot else be seen to break), from several days on. "
+        "Cost is the share of its skill over always forecasting the mean that the fault took in "
         f"{COST_DAYS // 7} weeks; the table has its mean, over champions that look at the column much and others. "
         "Days are those of faulty events that were over when a monitor first raised an error that it does not raise "
         "without the fault; 0 is the night on which the first faulty forecasts are issued. "
