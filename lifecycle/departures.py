@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from lifecycle.jumps import DAYS_ASKED, LEAST_MOVED, Jump
+from lifecycle.jumps import CALLED_FROM, DAYS_ASKED, LEAST_MOVED, Jump
 from lifecycle.relations import Relations
 from lifecycle.rescoring import Rescoring, Swap
 from lifecycle.seasonal import FEWEST_ROWS
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-CALLED_FROM = 0.5  # of the limit: harm that large must be found, and what it costs is known to about half of that
 SPANS = (1, 3)  # days: what hardly shows in one shows in the mean of several
 ROWS_OF_DAY = 200  # about so many of a past day; enough to know its mean departure to a tenth of what rows differ by
 STILL = 0.5  # of a span's departure; less of it on its last day, and what it was is over

@@ -5,10 +5,19 @@ What belongs here: which values these are. What they cost is in ``harm.py`` and 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from lifecycle.harm import FEWEST_JUDGED
-from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, column_bins, constant_days, numbers
+from lifecycle.profiles import (
+    CategoricalProfile,
+    NumericProfile,
+    Profile,
+    column_bins,
+    constant_days,
+    most_repeated,
+    numbers,
+)
 from lifecycle.significance import MINIMUM_DAYS
 
 if TYPE_CHECKING:
@@ -16,6 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 HARDLY_ANY = 0.01  # share of the reference's rows
+REPEATED_MORE = 0.15  # share of a day's rows that have one value, beyond that on any day of the reference
 
 
 def telling(profile: Profile, column: pl.Series) -> np.ndarray:
@@ -29,29 +39,37 @@ def telling(profile: Profile, column: pl.Series) -> np.ndarray:
     return ~is_lost(profile, values, bins, np.zeros(bins.size, dtype=bool))
 
 
-def stuck_days(profile: NumericProfile, values: np.ndarray, places: np.ndarray, days: int) -> np.ndarray:
-    """(days,) whether a column had one and the same value all day, where it is known never to have had.
+def stuck_rows(profile: NumericProfile, values: np.ndarray, places: np.ndarray, days: int) -> np.ndarray:
+    """(rows,) whether they hold a value that stood still: that all rows of their day have, or far more than ever had.
 
-    Without values in the reference, or with few days, that is not known.
+    Where the reference is without values, or of few days, that is not known.
+
+    Parameters
+    ----------
+    values, places : (rows,) and the number of the day of every row.
     """
     import numpy as np
 
-    if len(profile.day_counts) < MINIMUM_DAYS or profile.minimum is None or profile.constant_days:
-        return np.zeros(days, dtype=bool)
-    return constant_days(values, places, days)
+    if len(profile.day_counts) < MINIMUM_DAYS or profile.minimum is None:
+        return np.zeros(values.size, dtype=bool)
+    shares, repeated = most_repeated(values, places, days)
+    stuck = np.zeros(days, dtype=bool) if profile.constant_days else constant_days(values, places, days)
+    if profile.most_repeated is not None:
+        stuck |= shares > profile.most_repeated + REPEATED_MORE
+    return stuck[places] & (values == repeated[places])
 
 
 def is_lost(profile: Profile, values: np.ndarray, bins: np.ndarray, stuck: np.ndarray) -> np.ndarray:
     """(rows,) whether the value can tell the model nothing.
 
-    In numeric columns: beyond the reference's range by more than that range is wide, which seasons do not do; missing
-    where the reference missed hardly any; the same all day. In categorical ones: hardly ever seen, or missing where
-    hardly any was.
+    In numeric columns: beyond the declared bounds that the reference kept to; beyond the reference's range by more than
+    that range is wide, which seasons do not do; missing where the reference missed hardly any; the same all day. In
+    categorical ones: hardly ever seen, or missing where hardly any was.
 
     Parameters
     ----------
     values : (rows,) of a numeric column; not looked at otherwise.
-    bins : (rows,) the bin of each. stuck : (rows,) whether it is of a day on which the column stood still.
+    bins : (rows,) the bin of each. stuck : (rows,) see ``stuck_rows``.
     """
     import numpy as np
 
@@ -61,9 +79,17 @@ def is_lost(profile: Profile, values: np.ndarray, bins: np.ndarray, stuck: np.nd
     if isinstance(profile, CategoricalProfile):
         return np.asarray(rare[bins] & (bins >= len(profile.categories)))
     lost = stuck | (rare[-1] & (bins == rare.size - 1))
+    low, high = _reach(profile)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(lost | (values < low) | (values > high))
+
+
+def _reach(profile: NumericProfile) -> tuple[float, float]:
+    """From where to where values can tell the model something."""
+    low = -math.inf if profile.lowest is None else profile.lowest
+    high = math.inf if profile.highest is None else profile.highest
     # A range of no width, that of a constant, says nothing of how far values may reach.
-    if profile.minimum is not None and profile.maximum is not None and profile.maximum > profile.minimum:
-        width = profile.maximum - profile.minimum
-        with np.errstate(invalid="ignore"):
-            lost |= (values < profile.minimum - width) | (values > profile.maximum + width)
-    return lost
+    if profile.minimum is None or profile.maximum is None or profile.maximum == profile.minimum:
+        return low, high
+    width = profile.maximum - profile.minimum
+    return max(low, profile.minimum - width), min(high, profile.maximum + width)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lifecycle.profiles import Profile
 
 MOST_ROWS = 2000  # scored in some hundredths of a second, and enough to know a tenth of the skill
-WHETHER, WHICH_VALUE = 1, 2  # questions that chance answers, see ``Rescoring.chances``
+WHICH_VALUE = 2  # a question that chance answers, see ``Rescoring.chances``
 MOST_AT_ONCE = 50_000  # rows; bounds the memory
 
 
@@ -33,11 +33,13 @@ class Swap:
     Parameters
     ----------
     rows : places of labelled rows. values : (rows,) what the column holds there instead.
+    weights : (rows,) or of all, how much each counts.
     """
 
     name: str
     rows: np.ndarray
     values: pl.Series
+    weights: np.ndarray | float = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Rescoring:
     score: Callable[[pl.DataFrame], np.ndarray]
 
     def growths(self, swaps: Sequence[Swap]) -> list[float]:
-        """For each swap, the sum over its rows of what the loss grows by.
+        """For each swap, the weighted sum over its rows of what the loss grows by.
 
         A model that can make nothing of a value does not know that: what it then forecasts may cost far more than
         shuffling the column, which only mixes values that it knows.
@@ -85,8 +87,8 @@ class Rescoring:
         labels = asked["label"].cast(pl.Float64).to_numpy()
         before = self.losses[np.concatenate([swap.rows for swap in swaps])]
         grown = row_losses(labels, self.score(asked), self.task) - before
-        ends = np.cumsum([swap.rows.size for swap in swaps])[:-1]
-        return [float(part.sum()) for part in np.split(grown, ends)]
+        parts = np.split(grown, np.cumsum([swap.rows.size for swap in swaps])[:-1])
+        return [float((part * swap.weights).sum()) for part, swap in zip(parts, swaps, strict=True)]
 
     def some(self, of: np.ndarray | None = None, most: int = MOST_ROWS) -> np.ndarray:
         """Places of at most so many rows of all (or of those that ``of`` flags), by chance.

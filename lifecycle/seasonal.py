@@ -43,6 +43,13 @@ class SeasonalReference:
     period_days: int
     periods: int
 
+    @property
+    def phases(self) -> np.ndarray:
+        """(days,) place of each past day in the rhythm, from 0; days of one place are like each other."""
+        import numpy as np
+
+        return np.asarray(self.days.astype(int) % self.period_days)
+
     def compare(self, name: str, day: date, counts: np.ndarray) -> tuple[float | None, float | None]:
         """Population stability index of a day's counts against like days before it, and the chance of such a day.
 

@@ -163,6 +163,22 @@ def test_without_enough_like_days_nothing_is_called(reference: Reference) -> Non
     assert jumps(reference, window, short) == []
 
 
+def test_a_day_is_asked_what_it_costs_though_most_labelled_rows_are_unlike_it() -> None:
+    def with_weekday(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(hour=pl.col("day").dt.weekday().cast(pl.Float64) + 13)
+
+    judged, features = with_weekday(JUDGED).with_columns(score=0.3), (Feature("hour", "float", ""),)
+    reference = profile(judged, features, judged["score"].to_numpy(), judged["label"].to_numpy(), {})
+    losses = row_losses(judged["label"].to_numpy(), model(judged), "classification")
+    asked = Rescoring(judged, losses, "classification", model)
+    before = seasonal_reference(reference, with_weekday(rows(14, 42)), 6)
+    monday = with_weekday(rows(56, 1)).with_columns(hour=pl.lit(20.0))
+    (jump,) = find_jumps(reference.features, monday, [monday["day"][0]], before, asked, LIMIT, 0.05)
+    mondays = np.flatnonzero(judged["day"].dt.weekday() == 1)
+    (growth,) = asked.growths([Swap("hour", mondays, pl.repeat(20.0, mondays.size, eager=True))])
+    assert jump.harm == pytest.approx(growth / mondays.size, rel=0.05)
+
+
 def test_rescoring_gives_the_growth_of_the_loss_by_other_values() -> None:
     whole = rescoring()
     places = whole.some()
