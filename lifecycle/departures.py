@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from lifecycle.jumps import CALLED_FROM, DAYS_ASKED, LEAST_MOVED, Jump
+from lifecycle.jumps import CALLED_FROM, DAYS_ASKED, Jump
+from lifecycle.moves import LEAST_MOVED
 from lifecycle.relations import Relations
 from lifecycle.rescoring import Rescoring, Swap
 from lifecycle.seasonal import FEWEST_ROWS

@@ -1,22 +1,21 @@
 """Jumps: days on which a column is unlike it was on the days before, in all rows or in those of one group.
 
-What belongs here: finding them, and what they cost if the values that moved are of no use. Slow drift, and what it
-costs while values mean what they meant, is in ``monitoring.py`` and ``harm.py``.
+What belongs here: what moves (``moves.py``) cost if the values that moved are of no use, and which are called. Slow
+drift, and what it costs while values mean what they meant, is in ``monitoring.py`` and ``harm.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
 from lifecycle.distances import total_variation
-from lifecycle.lost import is_lost, stuck_rows
-from lifecycle.profiles import NumericProfile, Profile, column_bins, numbers
+from lifecycle.moves import DayRows, Move, find_moves, unlike
+from lifecycle.profiles import Profile, column_bins
 from lifecycle.rescoring import WHICH_VALUE, Rescoring, Swap, lost_instead
-from lifecycle.seasonal import FEWEST_ROWS, members
-from lifecycle.significance import MINIMUM_DAYS, day_tests
+from lifecycle.seasonal import members
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 DAYS_ASKED = 2  # of the days before: those most unlike the others, among which the dearest will be
 CALLED_FROM = 0.5  # of the limit: harm that large must be found, and what it costs is known to about half of that
-LEAST_MOVED = 0.15  # share of a day's rows, beyond what is usual; less is not worth the model's time
 
 
 @dataclass(frozen=True)
@@ -46,38 +44,6 @@ class Jump:
     group: Group
     harm: float
     alone: bool = False
-
-
-@dataclass(frozen=True)
-class _Move:
-    """How a day differs from those before it in one column and group.
-
-    Parameters
-    ----------
-    group : its place among the groups.
-    past : (days, bins) rows of the like days before. day : (bins,) of the day.
-    every, phases : (days, bins) of all days before; (days,) which of these are like each other.
-    lost : share of rows whose values are lost, beyond what was usual; zero: values moved among the bins.
-    certain : whether values are lost, as many as on no day before: something broke.
-    """
-
-    name: str
-    group: int
-    past: np.ndarray
-    day: np.ndarray
-    every: np.ndarray
-    phases: np.ndarray
-    lost: float = 0.0
-    certain: bool = False
-
-
-@dataclass(frozen=True)
-class _Day:
-    """The rows of a day; of each group, (rows,) which are its members; of each column, which are lost."""
-
-    rows: pl.DataFrame
-    members: Sequence[np.ndarray]
-    lost: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def find_jumps(
@@ -115,7 +81,8 @@ def find_jumps(
     one, of whatever weekday, do from the others; more rows moved than usual; and scoring says that it costs more
     than the limit beyond what the dearest of the days before costs when it is held against the others (of the two most
     unlike them). The last is what tells a broken column from weather: storms, too, are unlike the day before, and some
-    of the days before were storms.
+    of the days before were storms. Of a column all days of which were just like others of their weekday, the first two
+    are not asked: nothing in it varies.
     """
     import numpy as np
     import polars as pl
@@ -125,14 +92,14 @@ def find_jumps(
     asked, tests = list(profiles), 0
     for day in sorted(days, reverse=True):
         rows = window.filter(pl.col("day") == day)
-        these = _Day(rows, members(rows, past.groups))
-        moves, looked_at = _moves(asked, these, day, past, past.days < np.datetime64(min(days)))
+        these = DayRows(rows, members(rows, past.groups))
+        moves, looked_at = find_moves(asked, these, day, past, past.days < np.datetime64(min(days)))
         tests = tests or looked_at
-        unlike = [move for move in moves if move.lost or move.certain or _unlike(move, rate / max(tests, 1))]
+        odd = [move for move in moves if move.lost or move.certain or unlike(move, rate / max(tests, 1))]
         everywhere: set[str] = set()
         for of_all in (True, False):
             # What jumped in all rows need not be asked about by group.
-            wave = [move for move in unlike if (move.group == 0) == of_all and move.name not in everywhere]
+            wave = [move for move in odd if (move.group == 0) == of_all and move.name not in everywhere]
             dearest: dict[tuple[str, int], float] = {}
             for move, harm in zip(wave, judged.harms(wave, these, limit), strict=True):
                 if harm > (CALLED_FROM * limit if move.certain else limit):
@@ -147,150 +114,6 @@ def find_jumps(
     return found[::-1]
 
 
-def _moves(
-    profiles: Sequence[Profile], these: _Day, day: date, past: SeasonalReference, quiet: np.ndarray
-) -> tuple[list[_Move], int]:
-    """Columns and groups of which many rows moved, and how many were looked at.
-
-    Parameters
-    ----------
-    quiet : (past days,) which are not asked about themselves.
-    """
-    import numpy as np
-
-    moves: list[_Move] = []
-    looked_at, phases = 0, past.phases[quiet]
-    for profile in profiles:
-        bins = column_bins(profile, these.rows[profile.name]) if profile.name in these.rows.columns else None
-        if bins is None or profile.name not in past.counts:
-            continue
-        size, before = len(profile.bin_counts), past.like(profile.name, day)
-        now = np.array([np.bincount(bins[flags], minlength=size) for flags in these.members])
-        usable = ((before.sum(axis=2) > 0).sum(axis=1) >= MINIMUM_DAYS) & (now.sum(axis=1) >= FEWEST_ROWS)
-        looked_at += int(usable.sum())
-        lost, missing = _lost(profile, these.rows[profile.name], bins), bins == size - 1
-        these.lost[profile.name] = lost | missing
-        gone, unseen = _gone(past.counts[profile.name][:, quiet], lost, missing, these.members)
-        moved = _moved(before, now)
-        for group in np.flatnonzero(usable):
-            own = before[group][before[group].sum(axis=1) > 0]
-            every = past.counts[profile.name][group][quiet]
-            enough = every.sum(axis=1) >= FEWEST_ROWS
-            share = float(gone[group]) if gone[group] > LEAST_MOVED else 0.0
-            certain = bool(unseen[group] > LEAST_MOVED)
-            move = _Move(profile.name, int(group), own, now[group], every[enough], phases[enough], certain=certain)
-            # Where some values are lost, what became of the others is asked as well: what broke them broke all.
-            moves += [replace(move, lost=share)] if share else []
-            moves += [move] if moved[group] > LEAST_MOVED else []
-    return moves, looked_at
-
-
-def _lost(profile: Profile, column: pl.Series, bins: np.ndarray) -> np.ndarray:
-    """(rows,) of one day: see ``is_lost``."""
-    import numpy as np
-
-    values, stuck = np.empty(0), np.zeros(bins.size, dtype=bool)
-    if isinstance(profile, NumericProfile):
-        values = numbers(column)
-        stuck = stuck_rows(profile, values, np.zeros(bins.size, dtype=int), 1)
-    return is_lost(profile, values, bins, stuck)
-
-
-def _gone(
-    before: np.ndarray, lost: np.ndarray, missing: np.ndarray, members: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Share of rows that are lost or miss, and usually do not; and share that are lost and on no day before were.
-
-    Values that miss, as they do on many a day, count where they miss more than on the second worst of the days before
-    (on the worst it may have been broken, too), and then beyond the mean of these days. Others that are lost have no
-    like on days before, and count in full.
-
-    Parameters
-    ----------
-    before : (groups, days, bins) rows, the last bin of which are those missing.
-    lost, missing : (rows,) of the day; what is missing is lost where the reference misses hardly any.
-
-    Returns
-    -------
-    (groups,), (groups,) arrays
-    """
-    import numpy as np
-
-    def share(of: np.ndarray) -> np.ndarray:
-        return np.array([of[flags].mean() if flags.any() else 0.0 for flags in members])
-
-    rows = before.sum(axis=2)
-    known = rows >= FEWEST_ROWS
-    shares = np.divide(before[:, :, -1], rows, out=np.zeros(rows.shape), where=known)
-    usual = shares.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    misses, others = share(missing), share(lost & ~missing)
-    beyond = np.where(misses > _second_largest(shares) + LEAST_MOVED, misses - usual, 0.0)
-    unseen = np.maximum(share(lost & missing) - shares.max(axis=1, initial=0.0), 0.0)
-    return others + beyond, others + unseen
-
-
-def _unlike(move: _Move, rate: float) -> bool:
-    """Whether a day's shares differ from those of the days before by more than these differ among themselves."""
-    import numpy as np
-
-    if _keeps_rhythm(move):
-        return True
-    result = day_tests(move.past, move.day[None, :], np.array([1]))
-    return result is not None and bool(result.p_values[0] <= rate) and _furthest(move)
-
-
-def _keeps_rhythm(move: _Move) -> bool:
-    """Whether the days before but one were all just like those of their weekday, as of a column that tells it is.
-
-    There is no spread to test against, and a day that moved has left the rhythm.
-    """
-    import numpy as np
-
-    totals = np.array([move.every[move.phases == phase].sum(axis=0) for phase in move.phases])
-    away = [total_variation(total, one[None, :])[0] for total, one in zip(totals, move.every, strict=True)]
-    return len(away) > 1 and bool(np.sort(away)[-2] == 0)
-
-
-def _furthest(move: _Move) -> bool:
-    """Whether at most one day before is as far from the others: a few like days tell little of how far weather may go.
-
-    On that one it may have been broken, too.
-    """
-    import numpy as np
-
-    total = move.every.sum(axis=0)
-    if not total.any():
-        return True
-    away = np.array([total_variation(total - one, one[None, :])[0] for one in move.every])
-    return bool(total_variation(total, move.day[None, :])[0] > _second_largest(np.nan_to_num(away)[None, :])[0])
-
-
-def _second_largest(values: np.ndarray) -> np.ndarray:
-    """(rows,) of (rows, values); zero where there are fewer than two."""
-    import numpy as np
-
-    return np.sort(values, axis=1)[:, -2] if values.shape[1] > 1 else np.zeros(len(values))
-
-
-def _moved(before: np.ndarray, now: np.ndarray) -> np.ndarray:
-    """(groups,) total variation of a day from the days before, beyond what each of these has from the others.
-
-    Parameters
-    ----------
-    before : (groups, days, bins). now : (groups, bins).
-    """
-    import numpy as np
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        total = before.sum(axis=1)
-        others = total[:, None] - before
-        usual = np.abs(before / before.sum(axis=2, keepdims=True) - others / others.sum(axis=2, keepdims=True))
-        away = np.abs(now / now.sum(axis=1, keepdims=True) - total / total.sum(axis=1, keepdims=True))
-        of_days = usual.sum(axis=2)
-        mean = np.nansum(of_days, axis=1) / np.isfinite(of_days).sum(axis=1)
-        return np.asarray(away.sum(axis=1) - mean) / 2
-
-
 class _Judged:
     """The labelled rows, asked again with other values."""
 
@@ -301,7 +124,7 @@ class _Judged:
         self._members: dict[int, np.ndarray] = {}
         self._bins: dict[str, np.ndarray | None] = {}
 
-    def harms(self, moves: Sequence[_Move], these: _Day, limit: float) -> list[float]:
+    def harms(self, moves: Sequence[Move], these: DayRows, limit: float) -> list[float]:
         """Of each, ``Jump.harm``; the days before are only asked about where the day itself is beyond the limit."""
         swaps = [self._swap_of_day(move, these) for move in moves]
         harms = self._costs(moves, swaps)
@@ -313,7 +136,7 @@ class _Judged:
             dearest[place] = max(dearest[place], cost)
         return [harm - dearest.get(place, 0.0) for place, harm in enumerate(harms)]
 
-    def _costs(self, moves: Sequence[_Move], swaps: Sequence[Swap | None]) -> list[float]:
+    def _costs(self, moves: Sequence[Move], swaps: Sequence[Swap | None]) -> list[float]:
         """Growth of the mean loss over all rows of a day by each swap; none by one that cannot be made."""
         growths = iter(self._rescoring.growths([swap for swap in swaps if swap is not None]))
         return [
@@ -333,13 +156,13 @@ class _Judged:
             self._bins[name] = column_bins(self._profiles[name], self._rescoring.frame[name])
         return self._bins[name]
 
-    def _knows(self, move: _Move) -> bool:
+    def _knows(self, move: Move) -> bool:
         """Whether the labelled rows have the column, and any of the group."""
         group = self._groups[move.group]
         needed = {move.name} if group is None else {move.name, group[0]}
         return needed <= set(self._rescoring.frame.columns) and bool(self._flags(move.group).any())
 
-    def _swap_of_day(self, move: _Move, these: _Day) -> Swap | None:
+    def _swap_of_day(self, move: Move, these: DayRows) -> Swap | None:
         import polars as pl
 
         if not self._knows(move):
@@ -353,7 +176,7 @@ class _Judged:
         swap = lost_instead(self._profiles[move.name], asked, gone, self._rescoring)
         return replace(swap, weights=move.lost / swap.rows.size)
 
-    def _swaps_of_past(self, move: _Move, these: _Day) -> Iterator[Swap | None]:
+    def _swaps_of_past(self, move: Move, these: DayRows) -> Iterator[Swap | None]:
         """The days before most unlike the others, each against those; their values are like those of their bins."""
         import numpy as np
         import polars as pl
@@ -367,7 +190,7 @@ class _Judged:
             for place in np.argsort(away)[-DAYS_ASKED:]
         )
 
-    def _swap(self, move: _Move, past: np.ndarray, day: np.ndarray, values: pl.Series) -> Swap | None:
+    def _swap(self, move: Move, past: np.ndarray, day: np.ndarray, values: pl.Series) -> Swap | None:
         """Labelled rows that change bins as between two distributions, and what they change to.
 
         No more change than must: out of bins that lost, into bins that gained, by chance among those. Rows count as
