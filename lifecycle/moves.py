@@ -157,9 +157,10 @@ def _keeps_rhythm(move: Move) -> bool:
     """
     import numpy as np
 
-    totals = np.array([move.every[move.phases == phase].sum(axis=0) for phase in move.phases])
-    away = [total_variation(total, one[None, :])[0] for total, one in zip(totals, move.every, strict=True)]
-    return len(away) > 1 and bool(np.sort(away)[-2] == 0)
+    if len(move.every) < 2:
+        return False
+    totals = (move.phases[:, None] == move.phases).astype(float) @ move.every
+    return bool(np.sort(_apart(totals, move.every))[-2] == 0)
 
 
 def _furthest(move: Move) -> bool:
@@ -172,8 +173,17 @@ def _furthest(move: Move) -> bool:
     total = move.every.sum(axis=0)
     if not total.any():
         return True
-    away = np.array([total_variation(total - one, one[None, :])[0] for one in move.every])
-    return bool(total_variation(total, move.day[None, :])[0] > _second_largest(np.nan_to_num(away)[None, :])[0])
+    away = np.nan_to_num(_apart(total - move.every, move.every))
+    return bool(total_variation(total, move.day[None, :])[0] > _second_largest(away[None, :])[0])
+
+
+def _apart(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """(days,) total variation between the distributions of two (days, bins) counts; NaN where one has no rows."""
+    import numpy as np
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        away = actual / actual.sum(axis=1, keepdims=True) - expected / expected.sum(axis=1, keepdims=True)
+    return np.asarray(abs(away).sum(axis=1) / 2)
 
 
 def _second_largest(values: np.ndarray) -> np.ndarray:
