@@ -163,6 +163,15 @@ def test_without_enough_like_days_nothing_is_called(reference: Reference) -> Non
     assert jumps(reference, window, short) == []
 
 
+def test_where_some_values_leave_the_range_what_became_of_the_others_costs_too(reference: Reference) -> None:
+    moved = pl.col("hour") + 20
+    (found,) = jumps(reference, rows(56, 1).with_columns(moved), past(reference))
+    (growth,) = rescoring().growths([Swap("hour", np.arange(JUDGED.height), JUDGED.select(moved)["hour"])])
+    beyond = (rows(56, 1)["hour"] + 20 > 22 + 17).mean()
+    assert 0.15 < beyond < 0.4
+    assert found.harm == pytest.approx(growth / JUDGED.height, rel=0.2)
+
+
 def test_a_day_is_asked_what_it_costs_though_most_labelled_rows_are_unlike_it() -> None:
     def with_weekday(frame: pl.DataFrame) -> pl.DataFrame:
         return frame.with_columns(hour=pl.col("day").dt.weekday().cast(pl.Float64) + 13)
