@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -177,12 +179,24 @@ class FeatureStore:
 
     def _tell_registry(self, pipeline: Pipeline, start: datetime, end: datetime) -> None:
         """Lets Feast's registry, and who looks into it, know what is online."""
-        feast = self._feast(pipeline)
-        feast.refresh_registry()
-        for view in self._objects_of(pipeline).views:
-            # Together: each commit writes the whole registry.
-            feast.registry.apply_materialization(view, feast.project, start, end, commit=False)
-        feast.registry.commit()
+        feast, views = self._feast(pipeline), self._objects_of(pipeline).views
+        with self._registry_alone():
+            for view in views:
+                # Together: each commit writes the whole registry.
+                feast.registry.apply_materialization(view, feast.project, start, end, commit=False)
+            feast.registry.commit()
+
+    @contextmanager
+    def _registry_alone(self) -> Iterator[None]:
+        """Nobody else on this machine changes the registry meanwhile, and all that they did is known.
+
+        Each writes the whole registry as it knows it: of two at once, one would take away what the other told.
+        """
+        store = self._store
+        with (self.home / "feast" / "registry.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            store.refresh_registry()
+            yield
 
     def _feast(self, pipeline: Pipeline) -> Feast:
         """Feast's store with the pipeline's objects applied."""
@@ -197,7 +211,8 @@ class FeatureStore:
         applied = self._applied.get(pipeline.name)
         if applied is None or applied.pipeline is not pipeline:
             entities, views, services = feast_objects(pipeline, self.lake.path)
-            self._store.apply([*entities, *views, *services])
+            with self._registry_alone():
+                self._store.apply([*entities, *views, *services])
             name = service_name(pipeline, pipeline.features)
             service = next(service for service in services if service.name == name)
             applied = self._applied[pipeline.name] = _Objects(pipeline, tuple(views), service)
