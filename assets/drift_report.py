@@ -48,7 +48,7 @@ _COLUMNS = (
     ("missing_reference", "float", "share of rows without a value, in the reference"),
     ("missing_current", "float", "share of rows without a value, now"),
     ("outside", "float", "share of rows outside the declared range"),
-    ("stuck_days", "int", "days on which it stood still"),
+    ("stuck_days", "int", "days with one and the same value"),
     ("new_categories", "list", "values that the reference does not know"),
     ("distinct_current", "int", "number of different values"),
     ("mean_reference", "float", "mean in the reference"),

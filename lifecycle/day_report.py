@@ -37,7 +37,7 @@ class ColumnReport:
     psi_slope : trend of the days' indexes, per day. ``drifted_since``: first of the drifted days without a break up to
         the last one.
     outside : share of rows outside the declared range. ``lost``: share of rows whose value tells the model nothing.
-    stuck_days : days of the window on which one value was in all rows, or in far more than on any of the reference's.
+    stuck_days : days of the window with one and the same value, where the reference had none such.
     distinct : number of different values.
     importance : growth of the loss when the column is shuffled.
     loss_change : estimated change of the mean loss, in its units; see ``harm.estimate``.

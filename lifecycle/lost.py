@@ -15,7 +15,6 @@ from lifecycle.profiles import (
     Profile,
     column_bins,
     constant_days,
-    most_repeated,
     numbers,
 )
 from lifecycle.significance import MINIMUM_DAYS
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 HARDLY_ANY = 0.01  # share of the reference's rows
-REPEATED_MORE = 0.15  # share of a day's rows that have one value, beyond that on any day of the reference
 
 
 def telling(profile: Profile, column: pl.Series) -> np.ndarray:
@@ -39,24 +37,16 @@ def telling(profile: Profile, column: pl.Series) -> np.ndarray:
     return ~is_lost(profile, values, bins, np.zeros(bins.size, dtype=bool))
 
 
-def stuck_rows(profile: NumericProfile, values: np.ndarray, places: np.ndarray, days: int) -> np.ndarray:
-    """(rows,) whether they hold a value that stood still: that all rows of their day have, or far more than ever had.
+def stuck_days(profile: NumericProfile, values: np.ndarray, places: np.ndarray, days: int) -> np.ndarray:
+    """(days,) whether a column had one and the same value all day, where it is known never to have had.
 
-    Where the reference is without values, or of few days, that is not known.
-
-    Parameters
-    ----------
-    values, places : (rows,) and the number of the day of every row.
+    Without values in the reference, or with few days, that is not known.
     """
     import numpy as np
 
-    if len(profile.day_counts) < MINIMUM_DAYS or profile.minimum is None:
-        return np.zeros(values.size, dtype=bool)
-    shares, repeated = most_repeated(values, places, days)
-    stuck = np.zeros(days, dtype=bool) if profile.constant_days else constant_days(values, places, days)
-    if profile.most_repeated is not None:
-        stuck |= shares > profile.most_repeated + REPEATED_MORE
-    return stuck[places] & (values == repeated[places])
+    if len(profile.day_counts) < MINIMUM_DAYS or profile.minimum is None or profile.constant_days:
+        return np.zeros(days, dtype=bool)
+    return constant_days(values, places, days)
 
 
 def is_lost(profile: Profile, values: np.ndarray, bins: np.ndarray, stuck: np.ndarray) -> np.ndarray:
@@ -69,7 +59,7 @@ def is_lost(profile: Profile, values: np.ndarray, bins: np.ndarray, stuck: np.nd
     Parameters
     ----------
     values : (rows,) of a numeric column; not looked at otherwise.
-    bins : (rows,) the bin of each. stuck : (rows,) see ``stuck_rows``.
+    bins : (rows,) the bin of each. stuck : (rows,) whether it is of a day on which the column stood still.
     """
     import numpy as np
 

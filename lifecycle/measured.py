@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle import distances, harm
 from lifecycle.day_report import Kind
-from lifecycle.lost import is_lost, stuck_rows
+from lifecycle.lost import is_lost, stuck_days
 from lifecycle.monitored_rows import Days, Judged
 from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, bounded, column_bins, count_by_day, numbers
 from lifecycle.rescoring import MOST_ROWS, Rescoring, Swap, lost_instead
@@ -92,14 +92,14 @@ def measure(
     if isinstance(profile, NumericProfile):
         values = numbers(column)
         ordered = np.sort(values[np.isfinite(values)])
-        stuck = stuck_rows(profile, values, when.places, when.days.size) & (kind == "feature")
+        stuck = stuck_days(profile, values, when.places, when.days.size) & (kind == "feature")
         distinct = int(np.count_nonzero(np.diff(ordered))) + 1 if ordered.size else 0
     else:
         values, ordered, new = np.empty(0), np.empty(0), _new_categories(profile, column, bins)
-        stuck, distinct = np.zeros(bins.size, dtype=bool), column.drop_nulls().n_unique()
+        stuck, distinct = np.zeros(when.days.size, dtype=bool), column.drop_nulls().n_unique()
     counts = count_by_day(bins, size, when.places, when.days.size)
     windows = np.vstack([counts.sum(axis=0), counts])
-    lost = is_lost(profile, values, bins, stuck) if kind == "feature" else np.zeros(bins.size, dtype=bool)
+    lost = is_lost(profile, values, bins, stuck[when.places]) if kind == "feature" else np.zeros(bins.size, dtype=bool)
     tests = day_tests(np.array(profile.day_counts), windows, when.lengths) if profile.day_counts else None
     smirnov = None
     if isinstance(profile, NumericProfile) and profile.sketch and ordered.size:
@@ -110,7 +110,7 @@ def measure(
         bins=bins,
         ordered=ordered,
         lost=lost,
-        stuck_days=np.unique(when.places[stuck]).size,
+        stuck_days=int(stuck.sum()),
         counts=counts,
         stability=distances.daily_stability(before, windows),
         usual=_usual(profile, before, windows, tests),

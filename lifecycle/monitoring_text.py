@@ -53,7 +53,7 @@ def _doubts(column: ColumnReport, rule: MonitorRule) -> Iterator[str]:
     if column.outside:
         yield f"Feature {column.name} is outside its declared range in {column.outside:.1%} of the rows."
     if column.stuck_days:
-        yield f"Feature {column.name} stood still on {column.stuck_days} days, in all rows or many: look at the source."
+        yield f"Feature {column.name} has one value all day on {column.stuck_days} days: look at the source."
     if column.new_categories:
         named = ", ".join(column.new_categories[:5]) + (", …" if len(column.new_categories) > 5 else "")
         yield f"Feature {column.name} has values the reference never saw: {named}."

@@ -12,7 +12,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from lifecycle.distances import total_variation
-from lifecycle.lost import is_lost, stuck_rows
+from lifecycle.lost import is_lost, stuck_days
 from lifecycle.profiles import NumericProfile, Profile, column_bins, numbers
 from lifecycle.seasonal import FEWEST_ROWS
 from lifecycle.significance import MINIMUM_DAYS, day_tests
@@ -103,7 +103,7 @@ def _lost(profile: Profile, column: pl.Series, bins: np.ndarray) -> np.ndarray:
     values, stuck = np.empty(0), np.zeros(bins.size, dtype=bool)
     if isinstance(profile, NumericProfile):
         values = numbers(column)
-        stuck = stuck_rows(profile, values, np.zeros(bins.size, dtype=int), 1)
+        stuck |= stuck_days(profile, values, np.zeros(bins.size, dtype=int), 1)[0]
     return is_lost(profile, values, bins, stuck)
 
 

@@ -34,8 +34,6 @@ class NumericProfile:
     sketch : the distribution function, finer than the bins; None without values, and in profiles of earlier times.
     day_counts : rows of each day over the bins, missing values last, in the order of days; empty without days.
     constant_days : days on which several rows had one and the same value.
-    most_repeated : largest share of a day's rows that had one value (``most_repeated``); None in profiles of earlier
-        times, and without days.
     distinct : number of different values; None in profiles of earlier times.
     lowest, highest : declared bounds that its values keep to (``bounded``); None: there are none.
     """
@@ -51,7 +49,6 @@ class NumericProfile:
     sketch: Sketch | None = None
     day_counts: tuple[tuple[int, ...], ...] = ()
     constant_days: int = 0
-    most_repeated: float | None = None
     distinct: int | None = None
     lowest: float | None = None
     highest: float | None = None
@@ -127,13 +124,11 @@ def numeric_profile(name: str, values: np.ndarray, days: np.ndarray) -> NumericP
     dated, places, count = _places(days)
     by_day = _day_counts(number_bins(plain, values), len(plain.bin_counts), days)
     constant = constant_days(values[dated], places, count)
-    repeated, _ = most_repeated(values[dated], places, count)
     return replace(
         plain,
         sketch=sketch(values),
         day_counts=by_day,
         constant_days=int(np.count_nonzero(constant)),
-        most_repeated=float(repeated.max()) if count else None,
         distinct=int(np.unique(values[np.isfinite(values)]).size),
     )
 
@@ -250,42 +245,6 @@ def constant_days(values: np.ndarray, places: np.ndarray, days: int) -> np.ndarr
     with np.errstate(invalid="ignore"):
         same = np.bincount(places[values == first[places]], minlength=days)
     return (rows > 1) & (same == rows)
-
-
-def most_repeated(values: np.ndarray, places: np.ndarray, days: int) -> tuple[np.ndarray, np.ndarray]:
-    """Share of each day's rows that have the value that most of them have, and that value.
-
-    Only found where it is more than a quarter; else the share is a quarter, and the value NaN.
-
-    Parameters
-    ----------
-    values, places : (rows,) a numeric column, and the number of the day of every row.
-
-    Returns
-    -------
-    (days,), (days,) arrays
-    """
-    import numpy as np
-
-    shares, which = np.full(days, 0.25), np.full(days, np.nan)
-    for day, own in enumerate(np.split(values[np.argsort(places, kind="stable")], _ends(places, days))):
-        finite = own[np.isfinite(own)]
-        if not finite.size:
-            continue
-        # What more than a quarter has lies at one of the quartiles: finding those is faster than counting all values.
-        quartiles = np.arange(1, 4) * finite.size // 4
-        for value in np.unique(np.partition(finite, quartiles)[quartiles]):
-            share = np.count_nonzero(finite == value) / own.size
-            if share > shares[day]:
-                shares[day], which[day] = share, value
-    return shares, which
-
-
-def _ends(places: np.ndarray, days: int) -> np.ndarray:
-    """(days - 1,) where the rows of each day but the last end, the rows being in order of days."""
-    import numpy as np
-
-    return np.cumsum(np.bincount(places, minlength=days))[:-1]
 
 
 def _numeric_bins(name: str, values: np.ndarray) -> NumericProfile:

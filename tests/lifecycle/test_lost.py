@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from lifecycle.features import Feature
-from lifecycle.lost import stuck_rows, telling
+from lifecycle.lost import telling
 from lifecycle.profiles import NumericProfile, Profile, bounded, profile_column
 
 DAYS = np.repeat(np.arange("2024-01-01", "2024-01-15", dtype="datetime64[D]"), 100)
@@ -52,22 +52,3 @@ def test_a_column_without_any_value_has_no_bounds() -> None:
     assert isinstance(profile, NumericProfile)
     assert (profile.lowest, profile.highest) == (None, None)
     assert tells(profile, 3, None) == [True, True]
-
-
-HOURLY = np.tile(np.repeat(np.linspace(990.0, 1030.0, 20), 5), 14) + np.repeat(np.arange(14.0), 100) / 7
-
-
-@pytest.mark.parametrize(("repeated", "stuck"), [(0, 0), (30, 0), (45, 45), (100, 100)])
-def test_a_value_in_far_more_rows_of_a_day_than_ever_stands_still(repeated: int, stuck: int) -> None:
-    profile = known(HOURLY)
-    assert isinstance(profile, NumericProfile)
-    day = np.where(np.arange(100) < repeated, 1003.0, HOURLY[:100])
-    found = stuck_rows(profile, day, np.zeros(100, dtype=int), 1)
-    assert np.flatnonzero(found).tolist() == list(range(stuck))
-
-
-def test_a_value_that_most_rows_of_a_day_always_have_does_not_stand_still() -> None:
-    calm = np.where(np.arange(DAYS.size) % 10 == 0, np.arange(DAYS.size), 0.0)
-    profile = known(calm)
-    assert isinstance(profile, NumericProfile)
-    assert not stuck_rows(profile, np.where(np.arange(100) % 20 == 0, 1.0, 0.0), np.zeros(100, dtype=int), 1).any()

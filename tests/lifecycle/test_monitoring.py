@@ -192,7 +192,7 @@ def test_drift_to_where_the_model_is_wrong_is_an_error(reference: Reference) -> 
     ("fault", "sentence"),
     [
         (pl.col("delay") * 60, "outside its declared range"),
-        (pl.lit(8.0), "stood still on 3 days"),
+        (pl.lit(8.0), "one value all day on 3 days"),
         (pl.lit(None, dtype=pl.Float64), "Feature delay drifted, which does harm"),
     ],
     ids=["unit", "stuck", "missing"],
