@@ -20,7 +20,7 @@ class AtomicRegistryStore(FileRegistryStore):
     """Feast's registry in a local file, which is replaced as a whole.
 
     Feast's own empties the file before it writes: who reads between the two finds no view at all and gives up, as a
-    retraining does that begins while a night tells what it has put online.
+    backtest did while another program told the registry of its views.
     """
 
     def _write_registry(self, registry_proto: Registry) -> None:

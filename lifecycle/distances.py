@@ -125,12 +125,12 @@ def total_variation(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    expected : (bins,) counts. ``actual``: (windows, bins) counts.
+    expected : (bins,) counts, or (windows, bins), for each window its own. ``actual``: (windows, bins) counts.
 
     Returns
     -------
     (windows,) array
-        Between 0 and 1; NaN where a window, or ``expected``, has no rows.
+        Between 0 and 1; NaN where a window, or what is expected of it, has no rows.
 
     Examples
     --------
@@ -142,7 +142,7 @@ def total_variation(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
 
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = actual / actual.sum(axis=1, keepdims=True)
-        return np.asarray(abs(shares - expected / expected.sum()).sum(axis=1) / 2)
+        return np.asarray(abs(shares - expected / expected.sum(axis=-1, keepdims=True)).sum(axis=1) / 2)
 
 
 def expected_index(expected: np.ndarray, actual: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lifecycle.distances import total_variation
 from lifecycle.moves import DayRows, Move, find_moves, unlike
 from lifecycle.profiles import Profile, column_bins
-from lifecycle.rescoring import WHICH_VALUE, Rescoring, Swap, lost_instead
+from lifecycle.rescoring import Rescoring, Swap, lost_instead
 from lifecycle.seasonal import members
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class _Judged:
         own = these.rows[move.name].filter(pl.Series(these.members[move.group]))
         values = pl.concat([own, self._rescoring.frame[move.name].cast(own.dtype)])
         total = move.past.sum(axis=0)
-        away = [float(total_variation(total - one, one[None, :])[0]) for one in move.past]
+        away = total_variation(total - move.past, move.past)
         return (
             self._swap(move, total - move.past[place], move.past[place], values)
             for place in np.argsort(away)[-DAYS_ASKED:]
@@ -215,7 +215,7 @@ class _Judged:
         if not gained.any() or not moving.size:
             return None
         reach = np.cumsum((gained / np.maximum(there, 1))[drawn])
-        taken = np.searchsorted(reach, self._rescoring.chances(moving, WHICH_VALUE) * reach[-1], side="right")
+        taken = np.searchsorted(reach, self._rescoring.chances(moving) * reach[-1], side="right")
         like = np.bincount(bins[moving], minlength=day.size)
         into = values[pl.Series(np.minimum(taken, drawn.size - 1))]
         return Swap(move.name, moving, into, (lost / np.maximum(like, 1))[bins[moving]])

@@ -9,14 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from lifecycle.harm import FEWEST_JUDGED
-from lifecycle.profiles import (
-    CategoricalProfile,
-    NumericProfile,
-    Profile,
-    column_bins,
-    constant_days,
-    numbers,
-)
+from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, column_bins, constant_days, numbers
 from lifecycle.significance import MINIMUM_DAYS
 
 if TYPE_CHECKING:

@@ -155,12 +155,10 @@ def _keeps_rhythm(move: Move) -> bool:
 
     There is no spread to test against, and a day that moved has left the rhythm.
     """
-    import numpy as np
-
     if len(move.every) < 2:
         return False
     totals = (move.phases[:, None] == move.phases).astype(float) @ move.every
-    return bool(np.sort(_apart(totals, move.every))[-2] == 0)
+    return bool(_second_largest(total_variation(totals, move.every)[None, :])[0] == 0)
 
 
 def _furthest(move: Move) -> bool:
@@ -173,17 +171,8 @@ def _furthest(move: Move) -> bool:
     total = move.every.sum(axis=0)
     if not total.any():
         return True
-    away = np.nan_to_num(_apart(total - move.every, move.every))
+    away = np.nan_to_num(total_variation(total - move.every, move.every))
     return bool(total_variation(total, move.day[None, :])[0] > _second_largest(away[None, :])[0])
-
-
-def _apart(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
-    """(days,) total variation between the distributions of two (days, bins) counts; NaN where one has no rows."""
-    import numpy as np
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        away = actual / actual.sum(axis=1, keepdims=True) - expected / expected.sum(axis=1, keepdims=True)
-    return np.asarray(abs(away).sum(axis=1) / 2)
 
 
 def _second_largest(values: np.ndarray) -> np.ndarray:

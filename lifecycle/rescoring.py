@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from lifecycle.profiles import Profile
 
 MOST_ROWS = 2000  # scored in some hundredths of a second, and enough to know a tenth of the skill
-WHICH_VALUE = 2  # a question that chance answers, see ``Rescoring.chances``
 MOST_AT_ONCE = 50_000  # rows; bounds the memory
 
 
@@ -102,11 +101,14 @@ class Rescoring:
             return places
         return np.sort(places[np.argpartition(self._order[places], most)[:most]])
 
-    def chances(self, rows: np.ndarray, question: int) -> np.ndarray:
-        """(rows,) numbers by chance from 0 up to 1, for each row and question the same whenever it is asked."""
+    def chances(self, rows: np.ndarray) -> np.ndarray:
+        """(rows,) numbers by chance from 0 up to 1, for each row the same whenever it is asked.
+
+        Others than those by which ``some`` chooses rows.
+        """
         import numpy as np
 
-        return np.asarray((_mixed(self._order[rows] + np.uint64(question)) >> np.uint64(11)) / 2.0**53)
+        return np.asarray((_mixed(self._order[rows] + np.uint64(2)) >> np.uint64(11)) / 2.0**53)
 
     @cached_property
     def _order(self) -> np.ndarray:
@@ -130,7 +132,7 @@ def lost_instead(profile: Profile, rows: np.ndarray, values: pl.Series, rescorin
 
     had = telling(profile, rescoring.frame[profile.name][rows])
     rows = rows[had] if had.any() else rows
-    drawn = (rescoring.chances(rows, WHICH_VALUE) * len(values)).astype(int)
+    drawn = (rescoring.chances(rows) * len(values)).astype(int)
     return Swap(profile.name, rows, values[pl.Series(drawn)])
 
 
