@@ -75,7 +75,7 @@ def find_jumps(
     Notes
     -----
     Values that are lost (``lost.py``), or miss, jump when they are more than on all days before but one; those that are
-    lost and never were are broken for certain, and half the limit is enough. Values among the bins must pass four
+    lost where the reference has none, or miss as never before, are held to be broken, and half the limit is enough. Values among the bins must pass four
     gates: the day's shares differ from those of the like days before by more than these differ among themselves
     (``significance.day_tests``; Bonferroni over columns and groups); they differ more than those of all days before but
     one, of whatever weekday, do from the others; more rows moved than usual; and scoring says that it costs more

@@ -36,7 +36,7 @@ class Move:
     past : (days, bins) rows of the like days before. day : (bins,) of the day.
     every, phases : (days, bins) of all days before; (days,) which of these are like each other.
     lost : share of rows whose values are lost, beyond what was usual; zero: values moved among the bins.
-    certain : whether values are lost, as many as on no day before: something broke.
+    certain : whether values are lost that the reference lacks, or miss as on no day before: held to be broken.
     """
 
     name: str
@@ -110,11 +110,12 @@ def _lost(profile: Profile, column: pl.Series, bins: np.ndarray) -> np.ndarray:
 def _gone(
     before: np.ndarray, lost: np.ndarray, missing: np.ndarray, members: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Share of rows that are lost or miss, and usually do not; and share that are lost and on no day before were.
+    """Share of rows that are lost or miss, and usually do not; and share that are lost as on no day before.
 
     Values that miss, as they do on many a day, count where they miss more than on the second worst of the days before
-    (on the worst it may have been broken, too), and then beyond the mean of these days. Others that are lost have no
-    like on days before, and count in full.
+    (on the worst it may have been broken, too), and then beyond the mean of these days. Others that are lost count
+    in full, and as if never seen: past days are only known by their bins, which do not tell. A season that leaves the
+    range of a short reference behind is therefore lost every day, not on its first.
 
     Parameters
     ----------
