@@ -46,8 +46,9 @@ def is_lost(profile: Profile, values: np.ndarray, bins: np.ndarray, stuck: np.nd
     """(rows,) whether the value can tell the model nothing.
 
     In numeric columns: beyond the declared bounds that the reference kept to; beyond the reference's range by more than
-    that range is wide, which a season does only where the reference is of few and equal days; missing where the reference missed hardly any; the same all day. In
-    categorical ones: hardly ever seen, or missing where hardly any was.
+    that range is wide, which a season does only where the reference is of few and equal days; missing where the
+    reference missed hardly any; the same all day. In categorical ones: hardly ever seen, or missing where hardly any
+    was.
 
     Parameters
     ----------
