@@ -63,7 +63,7 @@ _COLUMNS = (
         "what a day unlike those before costs, if the values that moved are of no use (alone: are off)",
     ),
     ("jump_group", "string", "slice whose rows jumped; empty for all rows"),
-    ("jump_alone", "bool", "whether the columns that it goes with did not jump"),
+    ("jump_how", "string", "moved; alone: without the columns it goes with; unseen: to values that it never held"),
     ("harmful_days", "int", "of the last days, how many were harmful"),
     ("harmful", "bool", "an error"),
     ("rank", "float", "size × importance × harm: what to look at first"),

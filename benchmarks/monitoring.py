@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lifecycle.day_report import DayReport
-    from lifecycle.departures import DayMeans
     from lifecycle.reference import Reference
     from lifecycle.seasonal import SeasonalReference
 
@@ -52,7 +51,7 @@ class Past:
     reference: Reference
     rows: pl.DataFrame
     seasonal: SeasonalReference
-    usual: DayMeans | None
+    before: pl.DataFrame
 
 
 def measure(folder: Path) -> Iterator[Measurement]:
@@ -138,7 +137,7 @@ def monitor(judged: Past, window: pl.DataFrame) -> DayReport:
 
     importances = {feature.name: 0.01 for feature in FEATURES}
     champion = Champion(judged.reference, judged.rows, importances, 0.5, forecast)
-    report = monitor_day(champion, window, MonitorRule(), "classification", FEATURES, judged.seasonal, judged.usual)
+    report = monitor_day(champion, window, MonitorRule(), "classification", FEATURES, judged.seasonal, judged.before)
     if report.prediction is None or len(report.features) != len(FEATURES) or report.table().height != len(FEATURES) + 2:
         raise RuntimeError("the report lacks columns: the time would say nothing")
     report.to_dict()
@@ -147,7 +146,6 @@ def monitor(judged: Past, window: pl.DataFrame) -> DayReport:
 
 def make_past() -> Past:
     """A reference with its rows, and six weeks before the window."""
-    from lifecycle.departures import day_means
     from lifecycle.reference import profile
     from lifecycle.relations import learn
     from lifecycle.seasonal import seasonal_reference
@@ -159,7 +157,7 @@ def make_past() -> Past:
         raise RuntimeError("the reference has no relations: the time would say nothing")
     before = make_rows(42 * DAY_ROWS, 42, seed=4)
     seasonal = seasonal_reference(reference, before, periods=6, slices=("word_0",))
-    return Past(replace(reference, relations=relations), rows, seasonal, day_means(relations, before))
+    return Past(replace(reference, relations=relations), rows, seasonal, before)
 
 
 def make_rows(count: int, days: int, seed: int) -> pl.DataFrame:

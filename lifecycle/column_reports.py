@@ -86,7 +86,7 @@ def column_report(
         harm_p_value=_number(column.harm.p_values[0]) if column.harm else None,
         jump_harm=worst.harm if worst else None,
         jump_group=worst.group and "{} {}".format(*worst.group) if worst else None,
-        jump_alone=worst is not None and worst.alone,
+        jump_how=worst.how if worst else None,
         harmful_days=sum(flags[-rule.of_days :]),
         harmful=bool(fired[0]) or harm.at_least(rule.harmful_days, rule.of_days, flags),
         rank=harm.rank(excess, column.importance, change),

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 SPANS = (1, 3)  # days: what hardly shows in one shows in the mean of several
-ROWS_OF_DAY = 200  # about so many of a past day; enough to know its mean departure to a tenth of what rows differ by
 STILL = 0.5  # of a span's departure; less of it on its last day, and what it was is over
 
 
@@ -60,13 +59,12 @@ class DayMeans:
         return means if len(means) else None
 
 
-def day_means(relations: Relations, frame: pl.DataFrame, rows_of_day: int = ROWS_OF_DAY) -> DayMeans | None:
+def day_means(relations: Relations, frame: pl.DataFrame) -> DayMeans | None:
     """The mean rows of days, as relations see them.
 
     Parameters
     ----------
     frame : (rows,) with ``day`` and the features.
-    rows_of_day : at most so many are looked at, evenly spread over the day.
 
     Returns
     -------
@@ -79,9 +77,7 @@ def day_means(relations: Relations, frame: pl.DataFrame, rows_of_day: int = ROWS
 
     if not relations.fits(frame):
         return None
-    place, size = pl.int_range(pl.len()).over("day"), pl.len().over("day")
-    step = (size / rows_of_day).ceil().cast(pl.Int64)
-    some = frame.filter(pl.col("day").is_not_null(), size >= FEWEST_ROWS, place % step == 0).sort("day")
+    some = frame.filter(pl.col("day").is_not_null(), pl.len().over("day") >= FEWEST_ROWS).sort("day")
     if some.is_empty():
         return DayMeans(np.empty(0, dtype="datetime64[D]"), np.empty((0, len(relations.centre))))
     days, first = np.unique(some["day"].to_numpy().astype("datetime64[D]"), return_index=True)
@@ -119,7 +115,7 @@ def find_departures(
     import polars as pl
 
     since = min(days) - timedelta(days=max(SPANS) - 1)
-    asked = day_means(relations, window.filter(pl.col("day") >= since), rows_of_day=max(window.height, 1))
+    asked = day_means(relations, window.filter(pl.col("day") >= since))
     if asked is None:
         return []
     usual = past.before(min(days))
@@ -134,7 +130,7 @@ def find_departures(
                 if day == max(days) or name in {jump.name for jump in found}:
                     harm = _harm(relations, place, by, of_days - of_days.mean(), rescoring, CALLED_FROM * limit)
                     harms[name] = max(harm, harms.get(name, 0.0))
-        found += [Jump(name, day, None, harm, alone=True) for name, harm in harms.items() if harm > CALLED_FROM * limit]
+        found += [Jump(name, day, None, harm, "alone") for name, harm in harms.items() if harm > CALLED_FROM * limit]
         if not found:
             break
     return found[::-1]

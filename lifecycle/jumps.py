@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lifecycle.distances import total_variation
-from lifecycle.moves import DayRows, Move, find_moves, unlike
+from lifecycle.moves import DayRows, Move, days_held_against, find_moves, unlike
 from lifecycle.profiles import Profile, column_bins
 from lifecycle.rescoring import Rescoring, Swap, lost_instead
 from lifecycle.seasonal import members
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lifecycle.seasonal import Group, SeasonalReference
 
 DAYS_ASKED = 2  # of the days before: those most unlike the others, among which the dearest will be
+How = Literal["moved", "alone", "unseen"]
 CALLED_FROM = 0.5  # of the limit: harm that large must be found, and what it costs is known to about half of that
 
 
@@ -36,14 +37,15 @@ class Jump:
     group : slice column and value of the rows that jumped; None: all rows.
     harm : growth of the mean loss over all rows, if the values that moved are of no use; of one that moved alone, if
         they are off by as much as they moved.
-    alone : whether it moved without the columns that it goes with; see ``departures.py``.
+    how : it moved; it moved without the columns that it goes with (``departures.py``); it holds values that it never
+        held (``strangers.py``).
     """
 
     name: str
     day: date
     group: Group
     harm: float
-    alone: bool = False
+    how: How = "moved"
 
 
 def find_jumps(
@@ -183,12 +185,10 @@ class _Judged:
 
         own = these.rows[move.name].filter(pl.Series(these.members[move.group]))
         values = pl.concat([own, self._rescoring.frame[move.name].cast(own.dtype)])
-        total = move.past.sum(axis=0)
-        away = total_variation(total - move.past, move.past)
-        return (
-            self._swap(move, total - move.past[place], move.past[place], values)
-            for place in np.argsort(away)[-DAYS_ASKED:]
-        )
+        past = days_held_against(move)
+        total = past.sum(axis=0)
+        away = np.nan_to_num(total_variation(total - past, past))
+        return (self._swap(move, total - past[place], past[place], values) for place in np.argsort(away)[-DAYS_ASKED:])
 
     def _swap(self, move: Move, past: np.ndarray, day: np.ndarray, values: pl.Series) -> Swap | None:
         """Labelled rows that change bins as between two distributions, and what they change to.
@@ -218,4 +218,5 @@ class _Judged:
         taken = np.searchsorted(reach, self._rescoring.chances(moving) * reach[-1], side="right")
         like = np.bincount(bins[moving], minlength=day.size)
         into = values[pl.Series(np.minimum(taken, drawn.size - 1))]
-        return Swap(move.name, moving, into, (lost / np.maximum(like, 1))[bins[moving]])
+        weights = (lost / np.maximum(like, 1))[bins[moving]]
+        return Swap(move.name, moving, into, weights, broken=move.certain)

@@ -30,6 +30,22 @@ def telling(profile: Profile, column: pl.Series) -> np.ndarray:
     return ~is_lost(profile, values, bins, np.zeros(bins.size, dtype=bool))
 
 
+def lost_rows(profile: Profile, column: pl.Series, bins: np.ndarray, places: np.ndarray, days: int) -> np.ndarray:
+    """(rows,) whether a value can tell the model nothing, days on which the column stood still among them.
+
+    Parameters
+    ----------
+    column, bins : (rows,) values, and the bin of each.
+    places, days : (rows,) number of the day of each row, and how many days there are.
+    """
+    import numpy as np
+
+    if not isinstance(profile, NumericProfile):
+        return is_lost(profile, np.empty(0), bins, np.zeros(bins.size, dtype=bool))
+    values = numbers(column)
+    return is_lost(profile, values, bins, stuck_days(profile, values, places, days)[places])
+
+
 def stuck_days(profile: NumericProfile, values: np.ndarray, places: np.ndarray, days: int) -> np.ndarray:
     """(days,) whether a column had one and the same value all day, where it is known never to have had.
 
@@ -57,15 +73,29 @@ def is_lost(profile: Profile, values: np.ndarray, bins: np.ndarray, stuck: np.nd
     """
     import numpy as np
 
-    counts = np.array(profile.bin_counts)
-    # Of so few rows nobody can tell what they lose; they are taken to lose the mean, which all rows missing do not.
-    rare = counts <= min(FEWEST_JUDGED - 1, HARDLY_ANY * counts.sum())
+    rare = _rare(profile)
     if isinstance(profile, CategoricalProfile):
         return np.asarray(rare[bins] & (bins >= len(profile.categories)))
     lost = stuck | (rare[-1] & (bins == rare.size - 1))
     low, high = _reach(profile)
     with np.errstate(invalid="ignore"):
         return np.asarray(lost | (values < low) | (values > high))
+
+
+def missing_is_lost(profile: Profile) -> bool:
+    """Whether a value that misses is lost, as the reference missed hardly any."""
+    return bool(_rare(profile)[-1])
+
+
+def _rare(profile: Profile) -> np.ndarray:
+    """(bins,) of which the reference has so few rows that nobody can tell what they lose.
+
+    They are taken to lose the mean, which all rows missing do not.
+    """
+    import numpy as np
+
+    counts = np.array(profile.bin_counts)
+    return np.asarray(counts <= min(FEWEST_JUDGED - 1, HARDLY_ANY * counts.sum()))
 
 
 def _reach(profile: NumericProfile) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle import distances, harm
 from lifecycle.day_report import Kind
-from lifecycle.lost import is_lost, stuck_days
+from lifecycle.lost import is_lost, missing_is_lost, stuck_days
 from lifecycle.monitored_rows import Days, Judged
 from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, bounded, column_bins, count_by_day, numbers
 from lifecycle.rescoring import MOST_ROWS, Rescoring, Swap, lost_instead
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lifecycle.features import Feature
+    from lifecycle.seasonal import SeasonalReference
 
 WELL_KNOWN = 5.0  # times the share of rows lost; from a fifth on, what each costs is asked of as many rows as may be
 FEWEST_ASKED = 0.1  # of as many as may be
@@ -39,6 +40,8 @@ class Column:
     stability : (windows,) population stability index.
     usual : (2,) index that days' differences alone give: for the window, and for a day.
     growth, harm : estimated change of the loss, and the part of it that the forecasts do not announce; None: not known.
+    past_harm : (days,) the change of ``harm`` on the days of the reference, and on those before the days that are asked
+        about; None: not known.
     """
 
     profile: Profile
@@ -58,6 +61,7 @@ class Column:
     importance: float | None
     growth: harm.Harm | None = None
     harm: harm.Harm | None = None
+    past_harm: np.ndarray | None = None
 
 
 def measure(
@@ -159,15 +163,55 @@ def _usual(profile: Profile, before: np.ndarray, windows: np.ndarray, tests: Day
     return float(tests.expected[0]), float(np.nanmean(own))
 
 
-def with_harm(columns: Sequence[Column], window: pl.DataFrame, when: Days, sample: Judged | None) -> list[Column]:
-    """The same columns of a window, with what their drift does to the loss."""
+def with_harm(
+    columns: Sequence[Column],
+    window: pl.DataFrame,
+    when: Days,
+    sample: Judged | None,
+    seasonal: SeasonalReference | None = None,
+    asked_since: np.datetime64 | None = None,
+) -> list[Column]:
+    """The same columns of a window, with what their drift does to the loss.
+
+    Parameters
+    ----------
+    seasonal : past days, those before ``asked_since`` of which tell what days cost anyway.
+    """
     if sample is None:
         return list(columns)
     growths = _growths_by_lost(columns, window, when, sample)
-    return [_with_harm(column, growth, when, sample) for column, growth in zip(columns, growths, strict=True)]
+    found = []
+    for column, growth in zip(columns, growths, strict=True):
+        past = _past_days(column.profile, seasonal, asked_since)
+        found.append(_with_harm(column, growth, when, sample, past))
+    return found
 
 
-def _with_harm(column: Column, growth_by_lost: float, when: Days, sample: Judged) -> Column:
+def _past_days(
+    profile: Profile, seasonal: SeasonalReference | None, until: np.datetime64 | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(days, bins) rows that are not lost, and (days,) those that are, of the reference's days and of past ones."""
+    import numpy as np
+
+    size = len(profile.bin_counts)
+    counts = np.array(profile.day_counts, dtype=float).reshape(-1, size)
+    lost = np.zeros(len(counts))
+    if seasonal is not None and profile.name in seasonal.counts:
+        earlier = seasonal.days < (until if until is not None else np.datetime64("NaT"))
+        counts = np.concatenate([counts, seasonal.counts[profile.name][0, earlier]])
+        lost = np.concatenate([lost, seasonal.lost_rows(profile.name)[0, earlier]])
+    # In which bins lost values lie is not kept: they are taken out of all alike.
+    present = counts.sum(axis=1) > 0
+    counts, lost = counts[present], lost[present]
+    counts = counts * (1 - lost / counts.sum(axis=1))[:, None]
+    if missing_is_lost(profile):
+        lost, counts[:, -1] = lost + counts[:, -1], 0.0
+    return counts, lost
+
+
+def _with_harm(
+    column: Column, growth_by_lost: float, when: Days, sample: Judged, past: tuple[np.ndarray, np.ndarray]
+) -> Column:
     import numpy as np
 
     profile, source = column.profile, "score" if column.kind == "prediction" else column.profile.name
@@ -178,17 +222,16 @@ def _with_harm(column: Column, growth_by_lost: float, when: Days, sample: Judged
     found = count_by_day(column.bins[~column.lost], size, when.places[~column.lost], days)
     gone = _lost_by_day(column, when)
     windows, none = np.vstack([found.sum(axis=0), found]), np.append(gone.sum(), gone)
-    growth, excess = (
-        harm.estimate(
-            harm.bin_losses(judged, size, losses, sample.when.places, sample.when.days.size),
-            windows,
-            none,
-            when.lengths,
-            growth_by_lost,
-        )
+    of_loss, of_excess = (
+        harm.bin_losses(judged, size, losses, sample.when.places, sample.when.days.size)
         for losses in (sample.losses, sample.excess)
     )
-    return replace(column, growth=growth, harm=excess)
+    growth, excess = (
+        harm.estimate(judged_losses, windows, none, when.lengths, growth_by_lost)
+        for judged_losses in (of_loss, of_excess)
+    )
+    before = harm.estimate(of_excess, *past, np.ones(len(past[1])), growth_by_lost)
+    return replace(column, growth=growth, harm=excess, past_harm=before.change if before else None)
 
 
 def _lost_by_day(column: Column, when: Days) -> np.ndarray:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lifecycle.pipeline import Task
 
 LEAST_SKILL = 0.5  # of that on the judged rows
+ROWS_OF_DAY = 200  # of a past day; enough to know a mean of it to a tenth of what rows differ by
 MOST_ROWS = 30_000  # counted over the bins of every column in a tenth of a second
 
 
@@ -92,6 +93,14 @@ def days_of(frame: pl.DataFrame) -> Days:
     return Days(days.astype("datetime64[D]"), places)
 
 
+def some_of_each_day(frame: pl.DataFrame, rows: int = ROWS_OF_DAY) -> pl.DataFrame:
+    """At most so many rows of each day, evenly spread over it."""
+    import polars as pl
+
+    place, size = pl.int_range(pl.len()).over("day"), pl.len().over("day")
+    return frame.filter(place % (size / rows).ceil().cast(pl.Int64) == 0)
+
+
 def judged_rows(
     frame: pl.DataFrame | None,
     task: Task,
@@ -153,12 +162,13 @@ def _with_served(judged: pl.DataFrame, served: pl.DataFrame | None) -> pl.DataFr
     """
     import polars as pl
 
-    if served is None or not all(_alike(column, served) for column in judged.iter_columns()):
+    if served is None or not all(alike(column, served) for column in judged.iter_columns()):
         return judged
     since = _known(served.filter(pl.col("day") > judged["day"].max())).select(judged.columns)
     return pl.concat([judged, since], how="vertical_relaxed", rechunk=True) if since.height else judged
 
 
-def _alike(column: pl.Series, frame: pl.DataFrame) -> bool:
+def alike(column: pl.Series, frame: pl.DataFrame) -> bool:
+    """Whether a frame has a column of this name with values of the same kind."""
     there = frame.schema.get(column.name)
     return there is not None and (there == column.dtype or (there.is_numeric() and column.dtype.is_numeric()))

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 from lifecycle import harm
 from lifecycle.column_reports import column_report
 from lifecycle.day_report import ColumnReport, DayReport, PredictionSummary
-from lifecycle.departures import DayMeans, day_means
 from lifecycle.measured import Column, measure, with_harm
-from lifecycle.monitored_rows import Days, Judged, dated, days_of, judged_rows
+from lifecycle.monitored_rows import Days, Judged, alike, dated, days_of, judged_rows
 from lifecycle.monitoring_text import errors_of, warnings_of
 from lifecycle.profiles import numbers
 from lifecycle.reference import Reference
@@ -81,29 +80,28 @@ def monitor_night(
         return None
     # Inputs of past days count whoever forecast them; scores only if they are the champion's.
     past = issued.filter(pl.col("day") < last).with_columns(pl.when(own).then(pl.col("score")).alias("score"))
-    seasonal = seasonal_reference(champion.reference, past, rule.seasonal_weeks, slices=pipeline.slices)
+    seasonal = seasonal_reference(
+        champion.reference, past, rule.seasonal_weeks, slices=pipeline.slices, features=pipeline.inputs
+    )
     # Days that may be broken themselves do not tell what it costs.
     served = issued.filter(own, pl.col("day") < window["day"].min())
-    usual = _usual_days(champion, past)
-    return monitor_day(champion, window, rule, pipeline.task, pipeline.inputs, seasonal, usual, served)
+    before = _days_before(champion, past)
+    return monitor_day(champion, window, rule, pipeline.task, pipeline.inputs, seasonal, before, served)
 
 
-def _usual_days(champion: Champion, past: pl.DataFrame) -> DayMeans | None:
-    """The mean rows of the days the champion was judged on, and of those since; None where relations are not known."""
+def _days_before(champion: Champion, past: pl.DataFrame) -> pl.DataFrame:
+    """The features of the days the champion was judged on, and of those since; of the latter alone where those of the
+    former are others.
+    """
     import polars as pl
 
-    relations = champion.reference.relations
-    if relations is None:
-        return None
-    frames = [past]
-    if champion.judged is not None:
-        # A day that was judged may be among those past; its rows are the same, and count once.
-        judged = champion.judged["day"].unique().implode()
-        frames = [champion.judged, past.filter(~pl.col("day").is_in(judged))]
-    if not all(relations.fits(frame) for frame in frames):
-        return None
-    columns = ["day", *relations.columns]
-    return day_means(relations, pl.concat([frame.select(columns) for frame in frames], how="vertical_relaxed"))
+    columns = ["day", *(name for name in champion.reference.feature_names if name in past.columns)]
+    if champion.judged is None or not all(alike(past[name], champion.judged) for name in columns):
+        return past.select(columns)
+    # A day that was judged may be among those past; its rows are the same, and count once.
+    judged = champion.judged["day"].unique().implode()
+    frames = [champion.judged, past.filter(~pl.col("day").is_in(judged))]
+    return pl.concat([frame.select(columns) for frame in frames], how="vertical_relaxed")
 
 
 def monitor_day(
@@ -113,7 +111,7 @@ def monitor_day(
     task: Task,
     features: Sequence[Feature] = (),
     seasonal: SeasonalReference | None = None,
-    usual: DayMeans | None = None,
+    before: pl.DataFrame | None = None,
     served: pl.DataFrame | None = None,
 ) -> DayReport:
     """Hold a day, and the trailing window that ends with it, against the champion's reference.
@@ -124,7 +122,8 @@ def monitor_day(
     features : the pipeline's declaration of its features; gives the allowed ranges.
     seasonal : past days of the same weekday; a day like them is not called for its rhythm, and one that is unlike
         them at once may have jumped.
-    usual : mean rows of past days; a column that no longer goes with the others as it did on them may have jumped, too.
+    before : (rows,) features of past days; a column that no longer goes with the others as it did on them, or holds
+        values that it never held, may have jumped, too.
     served : (rows,) of what the champion has forecast since it was judged, like those; of skill and of what broken
         values cost they tell, too.
 
@@ -145,8 +144,9 @@ def monitor_day(
         return _nothing(reference, rule, sample, task, threshold)
     when = days_of(window)
     declared = {feature.name: feature for feature in features}
-    columns = _measured(champion, window, when, sample, declared)
-    jumps = costly_jumps(reference, columns[1:], window, when, rule, sample, seasonal, usual)
+    asked_since = when.days[-rule.of_days :][0]
+    columns = with_harm(_measured(champion, window, when, declared), window, when, sample, seasonal, asked_since)
+    jumps = costly_jumps(reference, columns[1:], window, when, rule, sample, seasonal, before)
     verdicts = judge(columns, when, rule, sample, seasonal, jumps)
     reports = [column_report(column, place, verdicts, when, rule, seasonal) for place, column in enumerate(columns)]
     label = _label(reference, window, rule)
@@ -176,9 +176,7 @@ def monitor_day(
     )
 
 
-def _measured(
-    champion: Champion, window: pl.DataFrame, when: Days, sample: Judged | None, declared: Mapping[str, Feature]
-) -> list[Column]:
+def _measured(champion: Champion, window: pl.DataFrame, when: Days, declared: Mapping[str, Feature]) -> list[Column]:
     """The predictions, then the features that the window has."""
     reference = champion.reference
     prediction = measure(reference.predictions, "prediction", window["score"], when, {}, None)
@@ -196,8 +194,7 @@ def _measured(
         for profile in reference.features
         if profile.name in window.columns
     )
-    columns = [prediction, *(column for column in features if column is not None)]
-    return with_harm(columns, window, when, sample)
+    return [prediction, *(column for column in features if column is not None)]
 
 
 def summarise(scores: np.ndarray, task: Task, threshold: float | None = None) -> PredictionSummary:

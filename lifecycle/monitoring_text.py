@@ -96,9 +96,14 @@ def _jump(column: ColumnReport) -> str:
     if column.jump_harm is None:
         return ""
     where = f" where {column.jump_group}" if column.jump_group else ""
-    if column.jump_alone:
+    if column.jump_how == "alone":
         cost = (
             f"while the columns that it goes with did not, which costs {column.jump_harm:.2g} if it is off by as much"
         )
         return f"; it jumped {cost}"
+    if column.jump_how == "unseen":
+        return (
+            "; it holds values that it never held, among those that it did, as after a change of unit, which costs "
+            f"{column.jump_harm:.2g} if they are of no use"
+        )
     return f"; it jumped{where}, which costs {column.jump_harm:.2g} if the values that moved are of no use"

@@ -12,8 +12,8 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from lifecycle.distances import total_variation
-from lifecycle.lost import is_lost, stuck_days
-from lifecycle.profiles import NumericProfile, Profile, column_bins, numbers
+from lifecycle.lost import lost_rows
+from lifecycle.profiles import Profile, column_bins
 from lifecycle.seasonal import FEWEST_ROWS
 from lifecycle.significance import MINIMUM_DAYS, day_tests
 
@@ -79,9 +79,11 @@ def find_moves(
         now = np.array([np.bincount(bins[flags], minlength=size) for flags in these.members])
         usable = ((before.sum(axis=2) > 0).sum(axis=1) >= MINIMUM_DAYS) & (now.sum(axis=1) >= FEWEST_ROWS)
         looked_at += int(usable.sum())
-        lost, missing = _lost(profile, these.rows[profile.name], bins), bins == size - 1
+        alone = np.zeros(bins.size, dtype=int)
+        lost, missing = lost_rows(profile, these.rows[profile.name], bins, alone, 1), bins == size - 1
         these.lost[profile.name] = lost | missing
-        gone, unseen = _gone(past.counts[profile.name][:, quiet], lost, missing, these.members)
+        counted = past.counts[profile.name][:, quiet], past.lost_rows(profile.name)[:, quiet]
+        gone, unseen = _gone(*counted, lost, missing, these.members)
         moved = _moved(before, now)
         for group in np.flatnonzero(usable):
             own = before[group][before[group].sum(axis=1) > 0]
@@ -96,30 +98,19 @@ def find_moves(
     return moves, looked_at
 
 
-def _lost(profile: Profile, column: pl.Series, bins: np.ndarray) -> np.ndarray:
-    """(rows,) of one day: see ``is_lost``."""
-    import numpy as np
-
-    values, stuck = np.empty(0), np.zeros(bins.size, dtype=bool)
-    if isinstance(profile, NumericProfile):
-        values = numbers(column)
-        stuck |= stuck_days(profile, values, np.zeros(bins.size, dtype=int), 1)[0]
-    return is_lost(profile, values, bins, stuck)
-
-
 def _gone(
-    before: np.ndarray, lost: np.ndarray, missing: np.ndarray, members: Sequence[np.ndarray]
+    before: np.ndarray, lost_before: np.ndarray, lost: np.ndarray, missing: np.ndarray, members: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Share of rows that are lost or miss, and usually do not; and share that are lost as on no day before.
 
-    Values that miss, as they do on many a day, count where they miss more than on the second worst of the days before
-    (on the worst it may have been broken, too), and then beyond the mean of these days. Others that are lost count
-    in full, and as if never seen: past days are only known by their bins, which do not tell. A season that leaves the
-    range of a short reference behind is therefore lost every day, not on its first.
+    Values that miss, or are lost in another way, as they are on many a day where a season has left the range of a short
+    reference behind, count where they are more than on the second worst of the days before (on the worst it may have
+    been broken, too), and then beyond the mean of these days.
 
     Parameters
     ----------
     before : (groups, days, bins) rows, the last bin of which are those missing.
+    lost_before : (groups, days) rows that are lost and do not miss.
     lost, missing : (rows,) of the day; what is missing is lost where the reference misses hardly any.
 
     Returns
@@ -133,12 +124,21 @@ def _gone(
 
     rows = before.sum(axis=2)
     known = rows >= FEWEST_ROWS
-    shares = np.divide(before[:, :, -1], rows, out=np.zeros(rows.shape), where=known)
-    usual = shares.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    missed, gone = (
+        np.divide(of, rows, out=np.zeros(rows.shape), where=known) for of in (before[:, :, -1], lost_before)
+    )
     misses, others = share(missing), share(lost & ~missing)
-    beyond = np.where(misses > _second_largest(shares) + LEAST_MOVED, misses - usual, 0.0)
-    unseen = np.maximum(share(lost & missing) - shares.max(axis=1, initial=0.0), 0.0)
-    return others + beyond, others + unseen
+    beyond = _beyond(misses, missed, known) + _beyond(others, gone, known)
+    unseen = np.maximum(share(lost & missing) - missed.max(axis=1, initial=0.0), 0.0)
+    return beyond, unseen + np.maximum(others - gone.max(axis=1, initial=0.0), 0.0)
+
+
+def _beyond(now: np.ndarray, before: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(groups,) what a day's share is beyond the mean of (groups, days) others; none where two were hardly less."""
+    import numpy as np
+
+    usual = before.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return np.where(now > _second_largest(before) + LEAST_MOVED, now - usual, 0.0)
 
 
 def unlike(move: Move, rate: float) -> bool:
@@ -149,6 +149,11 @@ def unlike(move: Move, rate: float) -> bool:
         return True
     result = day_tests(move.past, move.day[None, :], np.array([1]))
     return result is not None and bool(result.p_values[0] <= rate) and _furthest(move)
+
+
+def days_held_against(move: Move) -> np.ndarray:
+    """(days, bins) the days before which may have cost as much: all, or those like it where the column has a rhythm."""
+    return move.past if _keeps_rhythm(move) else move.every
 
 
 def _keeps_rhythm(move: Move) -> bool:

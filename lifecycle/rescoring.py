@@ -33,12 +33,16 @@ class Swap:
     ----------
     rows : places of labelled rows. values : (rows,) what the column holds there instead.
     weights : (rows,) or of all, how much each counts.
+    broken : whether the values are held to be wrong. Then what the champion forecast without them is taken to be right,
+        and no labels are asked: of some weeks' days these tell less than it knows. Else they decide, as it may be that
+        the new values say what the champion does not expect of them.
     """
 
     name: str
     rows: np.ndarray
     values: pl.Series
     weights: np.ndarray | float = 1.0
+    broken: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Rescoring:
 
     Parameters
     ----------
-    frame : (rows,) with ``day``, ``label`` and the features.
+    frame : (rows,) with ``day``, ``label``, ``score`` and the features.
     losses : (rows,) what the champion lost on each.
     score : of a frame like this one, (rows,) forecasts.
     """
@@ -62,6 +66,11 @@ class Rescoring:
 
         A model that can make nothing of a value does not know that: what it then forecasts may cost far more than
         shuffling the column, which only mixes values that it knows.
+
+        Notes
+        -----
+        Of broken values the growth that is to be expected where the forecasts without them are calibrated: the
+        Kullback-Leibler divergence of the forecasts from those, by regression the squared difference.
         """
         found: list[float] = []
         for some in _parts(swaps):
@@ -83,9 +92,12 @@ class Rescoring:
         if not frames:
             return [0.0] * len(swaps)
         asked = pl.concat(frames)
-        labels = asked["label"].cast(pl.Float64).to_numpy()
+        labels, scores = (asked[name].cast(pl.Float64).to_numpy() for name in ("label", "score"))
+        broken = np.repeat([swap.broken for swap in swaps], [swap.rows.size for swap in swaps])
+        held_true = np.where(broken, scores, labels)
         before = self.losses[np.concatenate([swap.rows for swap in swaps])]
-        grown = row_losses(labels, self.score(asked), self.task) - before
+        before = np.where(broken, row_losses(scores, scores, self.task), before)
+        grown = row_losses(held_true, self.score(asked), self.task) - before
         parts = np.split(grown, np.cumsum([swap.rows.size for swap in swaps])[:-1])
         return [float((part * swap.weights).sum()) for part, swap in zip(parts, swaps, strict=True)]
 
@@ -133,7 +145,7 @@ def lost_instead(profile: Profile, rows: np.ndarray, values: pl.Series, rescorin
     had = telling(profile, rescoring.frame[profile.name][rows])
     rows = rows[had] if had.any() else rows
     drawn = (rescoring.chances(rows) * len(values)).astype(int)
-    return Swap(profile.name, rows, values[pl.Series(drawn)])
+    return Swap(profile.name, rows, values[pl.Series(drawn)], broken=True)
 
 
 def _mixed(keys: np.ndarray) -> np.ndarray:

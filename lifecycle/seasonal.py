@@ -7,18 +7,21 @@ follows; that is what the champion's own reference is for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
 
 from lifecycle.calendar import WEEK_DAYS
-from lifecycle.profiles import Profile, column_bins
+from lifecycle.lost import lost_rows
+from lifecycle.profiles import bounded, column_bins
 from lifecycle.reference import Reference
 from lifecycle.significance import day_tests
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
+
+    from lifecycle.features import Feature
 
 Group = tuple[str, str] | None  # slice column and value; None: all rows
 FEWEST_ROWS = 30  # of a group on an ordinary day; what fewer rows do cannot be told from chance
@@ -35,6 +38,7 @@ class SeasonalReference:
     groups : the first is None, all rows; the others are the larger values of the slice columns.
     period_days : days after which the rhythm repeats.
     periods : how many periods back a day is compared with.
+    lost : for each feature with any, (groups, days) rows whose values are lost (``lost.py``) though they do not miss.
     """
 
     days: np.ndarray
@@ -42,6 +46,7 @@ class SeasonalReference:
     groups: tuple[Group, ...]
     period_days: int
     periods: int
+    lost: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def phases(self) -> np.ndarray:
@@ -83,6 +88,13 @@ class SeasonalReference:
 
         return np.asarray(self.counts[name][:, self._like(day)])
 
+    def lost_rows(self, name: str) -> np.ndarray:
+        """(groups, days) rows of a feature whose values are lost though they do not miss."""
+        import numpy as np
+
+        none = np.zeros((len(self.groups), self.days.size), dtype=int)
+        return np.asarray(self.lost.get(name, none))
+
     def like_days(self, day: date) -> int:
         """How many past days a day is held against."""
         return int(self._like(day).sum())
@@ -100,6 +112,7 @@ def seasonal_reference(
     periods: int,
     period_days: int = WEEK_DAYS,
     slices: Sequence[str] = (),
+    features: Sequence[Feature] = (),
 ) -> SeasonalReference:
     """Counts past days over the bins of a champion's reference.
 
@@ -111,6 +124,7 @@ def seasonal_reference(
     periods : how many weeks back (periods of ``period_days``) a day is compared with.
     period_days : 7 for the same weekday, 1 for every day.
     slices : columns of ``past`` whose larger values are also counted by themselves.
+    features : the pipeline's declaration of its features; values beyond the bounds it gives are lost.
 
     Raises
     ------
@@ -126,20 +140,26 @@ def seasonal_reference(
         raise ValueError(f"periods ({periods}) and period_days ({period_days}) must be at least 1")
     past = past.filter(pl.col("day").is_not_null())
     days, places = np.unique(past["day"].cast(pl.Date).to_numpy(), return_inverse=True)
-    everything = np.ones(past.height, dtype=bool)
-    columns: list[tuple[Profile, str, np.ndarray]] = [
-        (profile, profile.name, everything) for profile in reference.features
-    ]
-    if "score" in past.columns:
-        columns.append((reference.predictions, "score", past["score"].is_not_null().to_numpy()))
     groups = _groups(past, days.size, slices)
     rows_of = [slice(None) if flags.all() else np.flatnonzero(flags) for flags in members(past, groups)]
-    counts = {
-        profile.name: _count(rows, len(profile.bin_counts), places, days.size, counted, rows_of)
-        for profile, source, counted in columns
-        if source in past.columns and (rows := column_bins(profile, past[source])) is not None
-    }
-    return SeasonalReference(days, counts, groups, period_days, periods)
+    declared = {feature.name: feature for feature in features}
+    everything = np.ones(past.height, dtype=bool)
+    counts: dict[str, np.ndarray] = {}
+    lost: dict[str, np.ndarray] = {}
+    for profile in reference.features:
+        name = profile.name
+        bins = column_bins(profile, past[name]) if name in past.columns else None
+        if bins is None:
+            continue
+        size = len(profile.bin_counts)
+        counts[name] = _count(bins, size, places, days.size, everything, rows_of)
+        gone = lost_rows(bounded(profile, declared.get(name)), past[name], bins, places, days.size) & (bins < size - 1)
+        if gone.any():
+            lost[name] = _count(np.zeros(bins.size, dtype=int), 1, places, days.size, gone, rows_of)[:, :, 0]
+    if "score" in past.columns and (bins := column_bins(reference.predictions, past["score"])) is not None:
+        profile, own = reference.predictions, past["score"].is_not_null().to_numpy()
+        counts[profile.name] = _count(bins, len(profile.bin_counts), places, days.size, own, rows_of)
+    return SeasonalReference(days, counts, groups, period_days, periods, lost)
 
 
 def members(rows: pl.DataFrame, groups: Sequence[Group]) -> list[np.ndarray]:

@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from lifecycle.departures import DayMeans, find_departures
+from lifecycle.departures import day_means, find_departures
 from lifecycle.jumps import Jump, find_jumps
+from lifecycle.monitored_rows import Days, Judged, some_of_each_day
+from lifecycle.ranking import STANDARD_ERRORS
 from lifecycle.seasonal import SeasonalReference, seasonal_reference
 from lifecycle.significance import MINIMUM_DAYS, false_discovery_q
+from lifecycle.strangers import find_strangers
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
     from lifecycle.measured import Column
-    from lifecycle.monitored_rows import Days, Judged
     from lifecycle.pipeline import MonitorRule
     from lifecycle.reference import Reference
 
@@ -69,10 +71,26 @@ def judge(
     harmful = drifted & grown & certain
     # One odd day must not make the window harmful: most days must be beyond the limit, each by itself.
     harmful[:, 0] &= 2 * grown[:, 1:].sum(axis=1) > when.days.size
+    # Nor an odd fortnight, such as one of many storms: an error takes as many standard errors as others do.
+    errors = np.array([column.harm.standard_error[0] if column.harm else np.nan for column in columns])
+    harmful[:, 0] &= ~(change[:, 0] < STANDARD_ERRORS * errors)
+    for place, column in enumerate(columns):
+        harmful[place, 1:] &= change[place, 1:] > _second_dearest(column)
     jumped = {(jump.name, jump.day) for jump in jumps}
     for place, column in enumerate(columns):
         harmful[place, 1:] |= [(column.profile.name, day.item()) in jumped for day in when.days]
     return Verdicts(drifted, harmful, q_values[:, 0], jumps)
+
+
+def _second_dearest(column: Column) -> float:
+    """What all past days but one cost less than: by so much days do harm anyway. On that one it may have been broken.
+
+    Of the few first days of a series that is told late, or of none, nothing follows.
+    """
+    import numpy as np
+
+    past = np.empty(0) if column.past_harm is None else column.past_harm
+    return float(np.sort(past)[-2]) if past.size >= MINIMUM_DAYS else -np.inf
 
 
 def costly_jumps(
@@ -83,13 +101,14 @@ def costly_jumps(
     rule: MonitorRule,
     sample: Judged | None,
     seasonal: SeasonalReference | None,
-    usual: DayMeans | None = None,
+    before: pl.DataFrame | None = None,
 ) -> list[Jump]:
     """The costly jumps of the days that the rule looks at; none where nobody can tell what they cost.
 
     Parameters
     ----------
-    usual : mean rows of past days, for columns that jump alone; None: they are not looked for.
+    before : (rows,) of past days, for columns that jump alone or hold values that they never held; None: they are not
+        looked for.
     """
     if sample is None or sample.rescoring is None:
         return []
@@ -100,6 +119,11 @@ def costly_jumps(
     limit = sample.skill * rule.harm_skill_share
     rate = rule.false_discovery_rate
     jumps = find_jumps(profiles, window, days, seasonal, sample.rescoring, limit, rate)
+    if before is None:
+        return jumps
+    before = some_of_each_day(before)
+    jumps += find_strangers(profiles, window, days, before, sample.rescoring, limit)
+    usual = day_means(reference.relations, before) if reference.relations else None
     if usual is None or reference.relations is None:
         return jumps
     return jumps + find_departures(reference.relations, window, days, usual, sample.rescoring, limit, rate)

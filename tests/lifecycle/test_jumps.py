@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -97,6 +98,7 @@ def test_a_storm_is_no_broken_column_where_the_days_before_had_one_too(reference
     storm = rows(56, 1, windy=(56,))
     assert [jump.name for jump in jumps(reference, storm, past(reference))] == ["wind"]
     assert jumps(reference, storm, past(reference, windy=(28, 42))) == []  # Mondays, too
+    assert jumps(reference, storm, past(reference, windy=(30, 45))) == []
 
 
 def test_what_the_model_does_not_use_may_jump_as_it_likes(reference: Reference) -> None:
@@ -148,6 +150,22 @@ def test_days_on_which_many_miss_hide_nothing_of_what_is_lost_today(reference: R
     (without,) = jumps(reference, window, seasonal_reference(reference, rows(14, 42), 6))
     (found,) = jumps(reference, window, seasonal_reference(reference, with_gaps(rows(14, 42)), 6))
     assert found.harm > 0.9 * without.harm
+
+
+def test_where_a_season_has_left_the_range_each_new_day_is_no_news(reference: Reference) -> None:
+    left, window = (frame.with_columns(hour=pl.col("hour") + 40) for frame in (rows(14, 42), rows(56, 2)))
+    assert [jump.name for jump in jumps(reference, window, past(reference))] == ["hour", "hour"]
+    assert jumps(reference, window, seasonal_reference(reference, left, 6)) == []
+
+
+def test_values_beyond_declared_bounds_on_days_before_are_counted_as_lost_there(reference: Reference) -> None:
+    declared = (Feature("hour", "float", "", 0, 24),)
+    beyond = rows(14, 42).with_columns(hour=pl.col("hour") + 12)
+    counted = seasonal_reference(reference, beyond, 6, slices=("carrier",), features=declared)
+    shares = counted.lost_rows("hour")[0] / counted.counts["hour"][0].sum(axis=1)
+    assert shares == pytest.approx(np.full(42, (beyond["hour"] > 24).mean()), abs=0.1)
+    assert counted.lost_rows("wind").sum() == 0
+    assert seasonal_reference(reference, beyond, 6).lost_rows("hour").sum() == 0
 
 
 def test_a_column_that_the_judged_rows_or_the_window_lack_is_left_out(reference: Reference) -> None:
@@ -208,5 +226,10 @@ def test_rescoring_gives_the_growth_of_the_loss_by_other_values() -> None:
     assert one_by_one[0] == pytest.approx(0, abs=1e-9)
     assert one_by_one[1] > 100
     assert whole.growths([same, missing, nothing] * 20) == pytest.approx(one_by_one * 20)  # more than fit at once
+    broken = replace(missing, broken=True)
+    silent = Rescoring(JUDGED.with_columns(label=pl.lit(0.0)), whole.losses, "classification", model)
+    assert silent.growths([broken]) == whole.growths([broken])  # no labels are asked
+    assert whole.growths([broken])[0] == pytest.approx(one_by_one[1], rel=0.1)  # the model knows the truth
+    assert whole.growths([replace(same, broken=True)])[0] == pytest.approx(0, abs=1e-9)
     few = JUDGED["carrier"].to_numpy() == "HA"
     assert (few[whole.some(few)].all(), whole.some(few).size) == (True, few.sum())

@@ -88,7 +88,7 @@ def test_a_window_like_the_reference_raises_nothing_and_shows_every_statistic(re
     assert table["name"].to_list()[:2] == ["prediction", "label"]
     numeric = table.row(by_predicate=pl.col("name") == "delay", named=True)
     empty = {name for name, value in numeric.items() if value is None}
-    not_asked = {"seasonal_psi", "seasonal_p_value", "drifted_since", "jump_harm", "jump_group"}
+    not_asked = {"seasonal_psi", "seasonal_p_value", "drifted_since", "jump_harm", "jump_group", "jump_how"}
     assert empty == {"chi_square", "chi_square_p_value"} | not_asked
     origin = table.row(by_predicate=pl.col("name") == "origin", named=True)
     assert (origin["chi_square"] > 0, origin["kolmogorov_smirnov"], origin["distinct_current"]) == (True, None, 3)
@@ -186,6 +186,17 @@ def test_drift_to_where_the_model_is_wrong_is_an_error(reference: Reference) -> 
     report = monitor(reference, rows(28, 14).with_columns(pl.col("heat") + 6), judged=wrong)
     assert column(report, "heat").harmful
     assert report.errors[0].startswith("Feature heat drifted, which does harm: PSI ")
+
+
+def test_days_that_cost_no_more_than_some_before_do_not_make_an_error(reference: Reference) -> None:
+    wrong = JUDGED.with_columns(score=pl.when(pl.col("heat") > 22).then(1 - pl.col("score")).otherwise("score"))
+    heat = pl.when((pl.col("day").dt.day() % 7).is_in([3, 4])).then(pl.col("heat") + 6).otherwise("heat")
+    window, before = rows(42, 14).with_columns(heat), rows(28, 14)
+    unlike = seasonal_reference(reference, before, 6, period_days=1)
+    like = seasonal_reference(reference, before.with_columns(pl.col("heat") + 8), 6, period_days=1)
+    new, known = (monitor(reference, window, judged=wrong, seasonal=past, score=None) for past in (unlike, like))
+    assert [column(report, "heat").harmful for report in (new, known)] == [True, False]
+    assert column(known, "heat").harm == column(new, "heat").harm
 
 
 @pytest.mark.parametrize(

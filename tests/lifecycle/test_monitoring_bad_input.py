@@ -17,7 +17,6 @@ from lifecycle import models
 from lifecycle.change import adwin, cusum, daily_means
 from lifecycle.concept import concept_drift, errors_by_day
 from lifecycle.day_report import ColumnReport, DayReport
-from lifecycle.departures import day_means
 from lifecycle.features import Feature
 from lifecycle.harm import at_least, bin_losses, estimate, rank, skill
 from lifecycle.monitoring import Champion, monitor_day, summarise
@@ -89,8 +88,7 @@ def monitor(
     """The report, after whose forms for machines were made: they must hold nothing that JSON cannot."""
     features, seasonal = changes.pop("features", FEATURES), changes.pop("seasonal", None)
     known = {"judged": JUDGED, "importances": IMPORTANCES, "threshold": 0.5, "score": forecast, **changes}
-    usual = day_means(reference.relations, JUDGED) if reference.relations else None
-    report = monitor_day(Champion(reference, **known), window, RULE, task, features, seasonal, usual)
+    report = monitor_day(Champion(reference, **known), window, RULE, task, features, seasonal, known["judged"])
     json.dumps(report.to_dict(), allow_nan=False)
     assert report.table().height == len(report.columns)
     return report

@@ -126,7 +126,7 @@ def test_without_two_columns_that_vary_there_are_no_relations(frame: pl.DataFram
 
 def test_a_unit_that_looks_like_other_weather_is_found_and_the_right_column_is_blamed() -> None:
     found = departures(rows(104, 3).with_columns(pl.col("cooling") * 0.4))
-    assert {(jump.name, jump.group, jump.alone) for jump in found} == {("cooling", None, True)}
+    assert {(jump.name, jump.group, jump.how) for jump in found} == {("cooling", None, "alone")}
     assert {jump.day for jump in found} >= {MONDAY + timedelta(days=104), MONDAY + timedelta(days=106)}
     assert found[0].harm > LIMIT
 
