@@ -54,6 +54,7 @@ replay: $(READY) ## replay the year under every policy and write the scoreboard 
 
 backtest: $(READY) ## the year under every retraining policy, false alarms, days to detect faults (about an hour)
 	@$(BIN)/python -m pipelines.backtest
+	@$(BIN)/python -m benchmarks.policies $(PERENNIAL_HOME)/backtest
 
 bench: $(READY) ## measure speed and memory into benchmarks/results.json
 	@$(BIN)/python -m benchmarks.run

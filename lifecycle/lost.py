@@ -61,10 +61,10 @@ def stuck_days(profile: NumericProfile, values: np.ndarray, places: np.ndarray, 
 def is_lost(profile: Profile, values: np.ndarray, bins: np.ndarray, stuck: np.ndarray) -> np.ndarray:
     """(rows,) whether the value can tell the model nothing.
 
-    In numeric columns: beyond the declared bounds that the reference kept to; beyond the reference's range by more than
-    that range is wide, which a season does only where the reference is of few and equal days; missing where the
-    reference missed hardly any; the same all day. In categorical ones: hardly ever seen, or missing where hardly any
-    was.
+    In numeric columns: beyond the declared bounds that the reference kept to; beyond the range of the reference, and of
+    what the version learnt from, by more than that range is wide, which a season does only where they are of few and
+    equal days; missing where the reference missed hardly any; the same all day. In categorical ones: hardly ever seen,
+    or missing where hardly any was.
 
     Parameters
     ----------
@@ -102,8 +102,10 @@ def _reach(profile: NumericProfile) -> tuple[float, float]:
     """From where to where values can tell the model something."""
     low = -math.inf if profile.lowest is None else profile.lowest
     high = math.inf if profile.highest is None else profile.highest
-    # A range of no width, that of a constant, says nothing of how far values may reach.
-    if profile.minimum is None or profile.maximum is None or profile.maximum == profile.minimum:
+    if profile.minimum is None or profile.maximum is None:
         return low, high
-    width = profile.maximum - profile.minimum
-    return max(low, profile.minimum - width), min(high, profile.maximum + width)
+    # The version was judged on some days; it can tell something of all that it has learnt from.
+    seen = (profile.minimum, profile.maximum, *(profile.learnt or ()))
+    least, most = min(seen), max(seen)
+    # A range of no width, that of a constant, says nothing of how far values may reach.
+    return (max(low, 2 * least - most), min(high, 2 * most - least)) if least < most else (low, high)

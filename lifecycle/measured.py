@@ -14,7 +14,7 @@ from lifecycle import distances, harm
 from lifecycle.day_report import Kind
 from lifecycle.lost import is_lost, missing_is_lost, stuck_days
 from lifecycle.monitored_rows import Days, Judged
-from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, bounded, column_bins, count_by_day, numbers
+from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, column_bins, count_by_day, numbers
 from lifecycle.rescoring import MOST_ROWS, Rescoring, Swap, lost_instead
 from lifecycle.significance import DayTests, day_tests
 
@@ -90,7 +90,6 @@ def measure(
     if bins is None:
         return None
     feature = declared.get(profile.name)
-    profile = bounded(profile, feature)
     size, before = len(profile.bin_counts), np.array(profile.bin_counts)
     new: tuple[str, ...] = ()
     if isinstance(profile, NumericProfile):

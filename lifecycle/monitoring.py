@@ -80,9 +80,8 @@ def monitor_night(
         return None
     # Inputs of past days count whoever forecast them; scores only if they are the champion's.
     past = issued.filter(pl.col("day") < last).with_columns(pl.when(own).then(pl.col("score")).alias("score"))
-    seasonal = seasonal_reference(
-        champion.reference, past, rule.seasonal_weeks, slices=pipeline.slices, features=pipeline.inputs
-    )
+    reference = champion.reference.bounded(pipeline.inputs)
+    seasonal = seasonal_reference(reference, past, rule.seasonal_weeks, slices=pipeline.slices)
     # Days that may be broken themselves do not tell what it costs.
     served = issued.filter(own, pl.col("day") < window["day"].min())
     before = _days_before(champion, past)
@@ -137,7 +136,7 @@ def monitor_day(
     ValueError
         If ``window`` or ``judged`` lacks ``day``, ``score`` or, for the latter, ``label``.
     """
-    reference, threshold = champion.reference, champion.threshold
+    reference, threshold = champion.reference.bounded(features), champion.threshold
     window = dated(window, ("day", "score"), "window")
     sample = judged_rows(champion.judged, task, champion.score, served)
     if window.is_empty():
@@ -145,7 +144,9 @@ def monitor_day(
     when = days_of(window)
     declared = {feature.name: feature for feature in features}
     asked_since = when.days[-rule.of_days :][0]
-    columns = with_harm(_measured(champion, window, when, declared), window, when, sample, seasonal, asked_since)
+    columns = with_harm(
+        _measured(champion, reference, window, when, declared), window, when, sample, seasonal, asked_since
+    )
     jumps = costly_jumps(reference, columns[1:], window, when, rule, sample, seasonal, before)
     verdicts = judge(columns, when, rule, sample, seasonal, jumps)
     reports = [column_report(column, place, verdicts, when, rule, seasonal) for place, column in enumerate(columns)]
@@ -176,9 +177,10 @@ def monitor_day(
     )
 
 
-def _measured(champion: Champion, window: pl.DataFrame, when: Days, declared: Mapping[str, Feature]) -> list[Column]:
+def _measured(
+    champion: Champion, reference: Reference, window: pl.DataFrame, when: Days, declared: Mapping[str, Feature]
+) -> list[Column]:
     """The predictions, then the features that the window has."""
-    reference = champion.reference
     prediction = measure(reference.predictions, "prediction", window["score"], when, {}, None)
     if prediction is None:
         raise ValueError(f"column 'score' of the window has type {window['score'].dtype}; it must hold numbers")

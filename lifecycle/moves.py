@@ -103,9 +103,9 @@ def _gone(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Share of rows that are lost or miss, and usually do not; and share that are lost as on no day before.
 
-    Values that miss, or are lost in another way, as they are on many a day where a season has left the range of a short
-    reference behind, count where they are more than on the second worst of the days before (on the worst it may have
-    been broken, too), and then beyond the mean of these days.
+    Values that miss, as they do on many a day, count where they are more than on the second worst of the days before
+    (on the worst it may have been broken, too), and then beyond the mean of these days. Others that are lost count in
+    full, but where two days before had many: then a season has left the range of a short reference behind.
 
     Parameters
     ----------
@@ -128,17 +128,11 @@ def _gone(
         np.divide(of, rows, out=np.zeros(rows.shape), where=known) for of in (before[:, :, -1], lost_before)
     )
     misses, others = share(missing), share(lost & ~missing)
-    beyond = _beyond(misses, missed, known) + _beyond(others, gone, known)
+    others[_second_largest(gone) > LEAST_MOVED] = 0.0
+    usual = missed.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    beyond = np.where(misses > _second_largest(missed) + LEAST_MOVED, misses - usual, 0.0)
     unseen = np.maximum(share(lost & missing) - missed.max(axis=1, initial=0.0), 0.0)
-    return beyond, unseen + np.maximum(others - gone.max(axis=1, initial=0.0), 0.0)
-
-
-def _beyond(now: np.ndarray, before: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """(groups,) what a day's share is beyond the mean of (groups, days) others; none where two were hardly less."""
-    import numpy as np
-
-    usual = before.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    return np.where(now > _second_largest(before) + LEAST_MOVED, now - usual, 0.0)
+    return others + beyond, others + unseen
 
 
 def unlike(move: Move, rate: float) -> bool:

@@ -36,6 +36,7 @@ class NumericProfile:
     constant_days : days on which several rows had one and the same value.
     distinct : number of different values; None in profiles of earlier times.
     lowest, highest : declared bounds that its values keep to (``bounded``); None: there are none.
+    learnt : from where to where the values lie that the version learnt from; None: not known.
     """
 
     name: str
@@ -52,6 +53,7 @@ class NumericProfile:
     distinct: int | None = None
     lowest: float | None = None
     highest: float | None = None
+    learnt: tuple[float, float] | None = None
 
     @property
     def bins(self) -> tuple[str, ...]:
@@ -133,14 +135,19 @@ def numeric_profile(name: str, values: np.ndarray, days: np.ndarray) -> NumericP
     )
 
 
-def bounded(profile: Profile, feature: Feature | None) -> Profile:
-    """The profile with the bounds of the feature's declaration; without one that its own values do not keep to."""
-    if feature is None or not isinstance(profile, NumericProfile) or profile.minimum is None or profile.maximum is None:
+def bounded(profile: Profile, feature: Feature | None, learnt: tuple[float, float] | None = None) -> Profile:
+    """The profile with the bounds of the feature's declaration, and the range of what the version learnt from.
+
+    Without a bound that its own values do not keep to.
+    """
+    if not isinstance(profile, NumericProfile) or profile.minimum is None or profile.maximum is None:
         return profile
-    kept_low = feature.minimum is not None and feature.minimum <= profile.minimum
-    kept_high = feature.maximum is not None and profile.maximum <= feature.maximum
+    low, high = (feature.minimum, feature.maximum) if feature else (None, None)
     return replace(
-        profile, lowest=feature.minimum if kept_low else None, highest=feature.maximum if kept_high else None
+        profile,
+        lowest=low if low is not None and low <= profile.minimum else None,
+        highest=high if high is not None and profile.maximum <= high else None,
+        learnt=learnt,
     )
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, numeric_profile, profile_column
+from lifecycle.profiles import CategoricalProfile, NumericProfile, Profile, bounded, numeric_profile, profile_column
 from lifecycle.sketch import Sketch
 
 if TYPE_CHECKING:
@@ -51,6 +51,16 @@ class Reference:
     @property
     def feature_names(self) -> list[str]:
         return [feature.name for feature in self.features]
+
+    def bounded(self, declared: Sequence[Feature]) -> Reference:
+        """The same with the bounds that features are declared to have, and the ranges the version learnt from.
+
+        Of these the profiles of the judged days do not tell.
+        """
+        features = {feature.name: feature for feature in declared}
+        extents = {each.name: self.relations.extent(each.name) if self.relations else None for each in self.features}
+        profiles = (bounded(each, features.get(each.name), extents[each.name]) for each in self.features)
+        return replace(self, features=tuple(profiles))
 
     def to_json(self) -> str:
         """The reference as JSON; ``from_json`` gives an equal one back."""

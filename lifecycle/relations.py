@@ -54,6 +54,13 @@ class Relations:
         """All that a frame must have."""
         return [*self.numbers, *(name for name, _ in self.categories)]
 
+    def extent(self, name: str) -> tuple[float, float] | None:
+        """The smallest and the largest value of a number where the relations were learnt; None where it is none."""
+        if name not in self.numbers:
+            return None
+        quantiles = self.quantiles[self.numbers.index(name)]
+        return quantiles[0], quantiles[-1]
+
     def fits(self, frame: pl.DataFrame) -> bool:
         """Whether a frame has the columns, the numbers among them as numbers."""
         return set(self.columns) <= set(frame.columns) and all(holds_numbers(frame[name]) for name in self.numbers)

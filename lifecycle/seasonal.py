@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.calendar import WEEK_DAYS
 from lifecycle.lost import lost_rows
-from lifecycle.profiles import bounded, column_bins
+from lifecycle.profiles import column_bins
 from lifecycle.reference import Reference
 from lifecycle.significance import day_tests
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from lifecycle.features import Feature
 
 Group = tuple[str, str] | None  # slice column and value; None: all rows
 FEWEST_ROWS = 30  # of a group on an ordinary day; what fewer rows do cannot be told from chance
@@ -112,7 +111,6 @@ def seasonal_reference(
     periods: int,
     period_days: int = WEEK_DAYS,
     slices: Sequence[str] = (),
-    features: Sequence[Feature] = (),
 ) -> SeasonalReference:
     """Counts past days over the bins of a champion's reference.
 
@@ -124,7 +122,6 @@ def seasonal_reference(
     periods : how many weeks back (periods of ``period_days``) a day is compared with.
     period_days : 7 for the same weekday, 1 for every day.
     slices : columns of ``past`` whose larger values are also counted by themselves.
-    features : the pipeline's declaration of its features; values beyond the bounds it gives are lost.
 
     Raises
     ------
@@ -142,7 +139,6 @@ def seasonal_reference(
     days, places = np.unique(past["day"].cast(pl.Date).to_numpy(), return_inverse=True)
     groups = _groups(past, days.size, slices)
     rows_of = [slice(None) if flags.all() else np.flatnonzero(flags) for flags in members(past, groups)]
-    declared = {feature.name: feature for feature in features}
     everything = np.ones(past.height, dtype=bool)
     counts: dict[str, np.ndarray] = {}
     lost: dict[str, np.ndarray] = {}
@@ -153,7 +149,7 @@ def seasonal_reference(
             continue
         size = len(profile.bin_counts)
         counts[name] = _count(bins, size, places, days.size, everything, rows_of)
-        gone = lost_rows(bounded(profile, declared.get(name)), past[name], bins, places, days.size) & (bins < size - 1)
+        gone = lost_rows(profile, past[name], bins, places, days.size) & (bins < size - 1)
         if gone.any():
             lost[name] = _count(np.zeros(bins.size, dtype=int), 1, places, days.size, gone, rows_of)[:, :, 0]
     if "score" in past.columns and (bins := column_bins(reference.predictions, past["score"])) is not None:

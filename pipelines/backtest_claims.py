@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lifecycle.alarms import COSTLY
 from lifecycle.backtest import OWN
 from pipelines.pages import percent
 
@@ -64,9 +65,20 @@ def _found_in_time(detection: Mapping[str, Any]) -> list[tuple[str, float | None
         return found
     found.append(("– those in the inputs", _of_injections([row for row in costly if row not in of_labels])))
     most = {limit["size"]: limit["most"] for limit in detection.get("labels", ())}
+    found += _by_fault([row for row in detection["faults"] if row["kind"] != "label_shift"], detection["within_days"])
     known = [{**row, "costly_found": most[row["size"]]} for row in of_labels if most.get(row["size"]) is not None]
     could = f" (any test that errs on one night in twenty: at most {percent(_of_injections(known))})" if known else ""
     return [*found, (f"– those in the labels{could}", _of_injections(of_labels))]
+
+
+def _by_fault(faults: Sequence[Mapping[str, Any]], within: int) -> list[tuple[str, float | None]]:
+    """Share of the faults (kind, column and size) that are costly on average and found in time more often than not."""
+    costly = [row for row in faults if row["cost"] >= COSTLY]
+    if not costly:
+        return []
+    in_time = sum(row["days_median"] is not None and row["days_median"] <= within for row in costly)
+    text = f"– of the {len(costly)} faults in the inputs that cost as much on average, those whose median is in time"
+    return [(text, in_time / len(costly))]
 
 
 def _of_injections(rows: Sequence[Mapping[str, Any]]) -> float:

@@ -161,7 +161,7 @@ def test_where_a_season_has_left_the_range_each_new_day_is_no_news(reference: Re
 def test_values_beyond_declared_bounds_on_days_before_are_counted_as_lost_there(reference: Reference) -> None:
     declared = (Feature("hour", "float", "", 0, 24),)
     beyond = rows(14, 42).with_columns(hour=pl.col("hour") + 12)
-    counted = seasonal_reference(reference, beyond, 6, slices=("carrier",), features=declared)
+    counted = seasonal_reference(reference.bounded(declared), beyond, 6, slices=("carrier",))
     shares = counted.lost_rows("hour")[0] / counted.counts["hour"][0].sum(axis=1)
     assert shares == pytest.approx(np.full(42, (beyond["hour"] > 24).mean()), abs=0.1)
     assert counted.lost_rows("wind").sum() == 0

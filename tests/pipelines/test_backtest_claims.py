@@ -7,9 +7,17 @@ from typing import Any
 from pipelines.backtest_claims import claims
 
 
-def fault(kind: str, size: float, cost: float, found: float) -> dict[str, Any]:
+def fault(kind: str, size: float, cost: float, found: float, median: float | None = None) -> dict[str, Any]:
     costly = 2 if cost >= 0.1 else 0
-    return {"kind": kind, "size": size, "cost": cost, "costly": costly, "costly_found": found if costly else None}
+    share = found if costly else None
+    return {
+        "kind": kind,
+        "size": size,
+        "cost": cost,
+        "costly": costly,
+        "costly_found": share,
+        "days_median": median,
+    }
 
 
 def detection(*faults: dict[str, Any], share: float, labels: list[dict[str, float]]) -> dict[str, Any]:
@@ -19,17 +27,19 @@ def detection(*faults: dict[str, Any], share: float, labels: list[dict[str, floa
 
 def test_faults_of_inputs_and_of_labels_are_told_apart_and_what_no_test_could_find_is_said() -> None:
     content = detection(
-        fault("missing", 1.0, 0.5, 1.0),
-        fault("unit_change", 2.0, 0.2, 0.5),
+        fault("missing", 1.0, 0.5, 1.0, median=1.5),
+        fault("unit_change", 2.0, 0.2, 0.5, median=4.0),
         fault("missing", 0.1, 0.01, 0.0),  # costs next to nothing
         fault("label_shift", 0.5, 0.6, 0.0),
         fault("label_shift", 2.0, 3.0, 1.0),
         share=0.625,
         labels=[{"size": 0.5, "most": 0.3}, {"size": 2.0, "most": 1.0}],
     )
-    total, inputs, labels = claims(content)
+    total, inputs, by_fault, labels = claims(content)
     assert total[1:] == ["≥ 100%", "62.5%", "missed"]
     assert inputs[2:] == ["75.0%", "missed"]
+    assert by_fault[2:] == ["50.0%", "missed"]
+    assert "of the 2 faults" in by_fault[0]
     assert labels[2:] == ["50.0%", "missed"]
     assert "at most 65%" in labels[0]
 
