@@ -38,6 +38,15 @@ def test_wide_bounds_do_not_excuse_what_is_far_from_all_that_was_seen() -> None:
     assert tells(known(WEEKDAYS, -1000, 1000), -6, 14) == [False, False]
 
 
+def test_what_the_version_learnt_from_tells_it_something_though_it_was_not_judged_on_it() -> None:
+    feature = Feature("heat", "float", "")
+    judged = profile_column(feature, pl.Series("heat", 70 + WEEKDAYS), DAYS)
+    assert tells(bounded(judged, feature), 20, 63, 65, 85) == [False, False, True, False]
+    assert tells(bounded(judged, feature, (10.0, 90.0)), 20, 63, 65, 85, -80) == [True, True, True, True, False]
+    constant = profile_column(feature, pl.Series("heat", np.full(DAYS.size, 70.0)), DAYS)
+    assert tells(bounded(constant, feature, (10.0, 90.0)), 20, 300) == [True, False]
+
+
 @pytest.mark.parametrize(("bounds", "kept"), [((2, 9), (None, 9)), ((0, 6), (0, None)), ((2, 6), (None, None))])
 def test_bounds_that_the_reference_itself_does_not_keep_say_nothing(
     bounds: tuple[float, float], kept: tuple[float | None, float | None]

@@ -125,6 +125,24 @@ def test_a_unit_that_changes_within_the_reference_s_range_is_an_error_on_its_sec
     assert monitor(reference, window.with_columns(heat=heat)).errors == ()  # of no use to the model anyway
 
 
+def test_a_unit_in_which_days_hide_is_told_by_values_that_never_came() -> None:
+    def whole(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(delay=(pl.col("delay") + 40 * (pl.col("day").dt.day() % 3)).round())
+
+    judged, before = whole(JUDGED), whole(rows(28, 42))
+    of_judged = profile(judged, FEATURES, judged["score"].to_numpy(), judged["label"].to_numpy(), {})
+    champion = Champion(of_judged, judged, IMPORTANCES, 0.5, model)
+    window = whole(rows(70, 14))
+    feet = pl.when(pl.col("day") > date(2024, 3, 21)).then(pl.col("delay") * 0.93 + 0.4).otherwise("delay")
+    quiet, broken = (
+        monitor_day(champion, frame, RULE, "classification", FEATURES, before=before)
+        for frame in (window, window.with_columns(delay=feet))
+    )
+    assert column(quiet, "delay").jump_how is None
+    assert column(broken, "delay").jump_how == "unseen"
+    assert "it holds values that it never held, among those that it did, as after a change of unit" in broken.errors[0]
+
+
 def test_skill_and_what_broken_values_cost_are_asked_of_the_days_since_served_too(reference: Reference) -> None:
     weak = JUDGED.with_columns(label=pl.col("label").shuffle(seed=1))  # a fortnight in which nobody could tell
     served, window = rows(28, 42), rows(70, 14)

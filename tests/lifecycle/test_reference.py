@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from time import perf_counter
 
@@ -12,6 +13,7 @@ import pytest
 from lifecycle.features import Feature
 from lifecycle.profiles import CategoricalProfile, NumericProfile, category_bins, number_bins
 from lifecycle.reference import Reference, profile
+from lifecycle.relations import learn
 
 DELAY = Feature("delay", "float", "minutes")
 SEATS = Feature("seats", "int", "seats")
@@ -45,6 +47,19 @@ def test_a_reference_survives_the_way_through_json_exactly() -> None:
     assert reference.label_mean == 0.25
     assert reference.metrics == {"auc": 0.1 + 0.2}
     assert (reference.first_day, reference.last_day) == (date(2013, 1, 1), date(2013, 1, 14))
+
+
+def test_its_bounds_are_those_declared_and_its_ranges_those_it_learnt_from() -> None:
+    frame = make_frame()
+    reference = profile_of(frame.filter(pl.col("seats") < 200), DELAY, SEATS)
+    assert reference.bounded([Feature("seats", "int", "", 1, 900)]).features[1].learnt is None  # type: ignore[union-attr]
+    relations = learn(frame, (DELAY, SEATS))
+    delay, seats = replace(reference, relations=relations).bounded([Feature("seats", "int", "", 1, 900)]).features
+    assert isinstance(seats, NumericProfile)
+    assert isinstance(delay, NumericProfile)
+    assert (seats.lowest, seats.highest, seats.learnt) == (1, 900, (frame["seats"].min(), frame["seats"].max()))
+    assert (delay.lowest, delay.highest) == (None, None)
+    assert seats.counts == reference.features[1].counts
 
 
 def test_quantile_bins_hold_a_tenth_each_and_missing_values_are_counted_apart() -> None:
