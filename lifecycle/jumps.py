@@ -77,14 +77,16 @@ def find_jumps(
     Notes
     -----
     Values that are lost (``lost.py``), or miss, jump when they are more than on all days before but one; those that are
-    lost where the reference has none, or miss as never before, are held to be broken, and half the limit is enough.
+    lost where the reference has none, or miss as never before, are held to be broken, and half the limit is enough; the
+    champion's own forecasts, not labels, tell what they cost (``Swap.broken``).
     Values among the bins must pass four gates: the day's shares differ from those of the like days before by more than
     these differ among themselves (``significance.day_tests``; Bonferroni over columns and groups); they differ more
     than those of all days before but one, of whatever weekday, do from the others; more rows moved than usual; and
-    scoring says that it costs more than the limit beyond what the dearest of the days before costs when it is held
-    against the others (of the two most unlike them). The last is what tells a broken column from weather: storms, too,
-    are unlike the day before, and some of the days before were storms. Of a column all days of which were just like
-    others of their weekday, the first two are not asked: nothing in it varies.
+    scoring says that it costs more than the limit beyond what the dearest of the days before, of whatever weekday,
+    costs when it is held against the others (of the two most unlike them). The last is what tells a broken column from
+    weather: storms, too, are unlike the day before, and some of the days before were storms. Of a column all days of
+    which were just like others of their weekday, the first two are not asked: nothing in it varies; and it is held
+    against those of its weekday alone.
     """
     import numpy as np
     import polars as pl

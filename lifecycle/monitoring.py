@@ -63,7 +63,7 @@ def monitor_night(
     Parameters
     ----------
     issued : (rows,) forecasts of ``MonitorRule.drift_lookback_days`` with ``day``, ``score``, the features and slices
-        and, as far as known, ``label``.
+        and, as far as known, ``label``. Earlier ones are not looked at, whoever asks.
     last : the day that is asked about.
     own : which rows the champion has forecast.
 
@@ -75,6 +75,7 @@ def monitor_night(
     import polars as pl
 
     rule = pipeline.monitor
+    issued = issued.filter(pl.col("day") > last - timedelta(days=rule.drift_lookback_days))
     window = issued.filter(own, pl.col("day") <= last, pl.col("day") > last - timedelta(days=rule.drift_days))
     if window.is_empty() or window["day"].n_unique() < rule.least_days:
         return None

@@ -91,7 +91,8 @@ def find_strangers(
     -----
     The share of strangers among a day's rows, and the mean of it over three days, is held against those of all days
     before, for each of which the others are what was seen: a column whose values never repeat has as many on any day.
-    What they cost is asked of the champion, as of values that are lost.
+    What they cost is asked of the champion, as of values that are lost. A source that begins to tell more digits looks
+    the same for the first days; that nothing is wrong, only a person can tell.
     """
     import polars as pl
 

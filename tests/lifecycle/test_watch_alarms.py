@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import polars as pl
@@ -18,6 +19,7 @@ from lifecycle.alarms import (
     watch_nights,
 )
 from lifecycle.faults import Fault
+from lifecycle.monitoring import Champion, monitor_night
 from lifecycle.watch import MONITORS, Monitor
 from tests.lifecycle.backtest_world import FIRST, FIRST_NIGHT, LAST_NIGHT, PIPELINE, rows, world
 
@@ -67,6 +69,19 @@ def test_a_fault_that_costs_all_skill_is_found(clean: CleanRun) -> None:
     assert found.first(MONITORS) is not None
     assert found.first(MONITORS) <= 3  # type: ignore[operator]
     assert found.found["realised"] != 0  # no label of a faulty forecast is known on the night it is issued
+
+
+def test_a_night_says_the_same_however_many_older_forecasts_it_is_given(clean: CleanRun) -> None:
+    champion, last = clean.champion, LAST_NIGHT
+    pipeline = replace(PIPELINE, monitor=replace(PIPELINE.monitor, seasonal_weeks=1))
+    known = Champion(champion.reference, champion.judged, champion.importances, champion.threshold)
+    since = last - timedelta(days=pipeline.monitor.drift_lookback_days - 1)
+    own, reports = pl.col("version") == champion.day, []
+    for first in (since, since - timedelta(days=5)):
+        issued = clean.world.forecasts(champion, first, last)
+        reports.append(monitor_night(pipeline, known, issued, last, own))
+    assert reports[0] is not None
+    assert reports[0] == reports[1]
 
 
 def test_what_costs_nothing_raises_nothing_new(clean: CleanRun) -> None:
