@@ -112,7 +112,7 @@ def estimate(
     tell the model nothing (``lost``) loses more by an amount that is asked for.
 
     What this cannot see: that values mean something else than before while they stay in the range of the reference,
-    such as minutes that become hours. That is looked for by ``jumps.py``.
+    such as minutes that become hours. That is looked for by ``jumps.py``, ``departures.py`` and ``strangers.py``.
 
     Parameters
     ----------

@@ -67,7 +67,8 @@ def find_jumps(
 
     Parameters
     ----------
-    window : (rows,) with ``day``, the features and the columns of the groups of ``past``.
+    window : (rows,) with ``day``, the features and the columns of the groups of ``past``; what was lost on days before
+        it is usual.
     days : which are asked about; the earlier ones only about columns that jumped on the last, as a rule over days that
         the last does not fulfil is not fulfilled.
     limit : growth of the mean loss that must be found; what is lost for certain is called from ``CALLED_FROM`` of that.
@@ -92,12 +93,14 @@ def find_jumps(
     import polars as pl
 
     found: list[Jump] = []
+    quiet = past.days < np.datetime64(min(days))
+    settled = past.days < window["day"].cast(pl.Date).to_numpy().min()
     judged = _Judged(profiles, past.groups, rescoring)
     asked, tests = list(profiles), 0
     for day in sorted(days, reverse=True):
         rows = window.filter(pl.col("day") == day)
         these = DayRows(rows, members(rows, past.groups))
-        moves, looked_at = find_moves(asked, these, day, past, past.days < np.datetime64(min(days)))
+        moves, looked_at = find_moves(asked, these, day, past, quiet, settled)
         tests = tests or looked_at
         odd = [move for move in moves if move.lost or move.certain or unlike(move, rate / max(tests, 1))]
         everywhere: set[str] = set()
@@ -178,7 +181,7 @@ class _Judged:
         gone = these.rows[move.name].filter(pl.Series(flags & these.lost[move.name]))
         asked = self._rescoring.some(self._flags(move.group))
         swap = lost_instead(self._profiles[move.name], asked, gone, self._rescoring)
-        return replace(swap, weights=move.lost / swap.rows.size)
+        return replace(swap, weights=move.lost / swap.rows.size, broken=move.certain)
 
     def _swaps_of_past(self, move: Move, these: DayRows) -> Iterator[Swap | None]:
         """The days before most unlike the others, each against those; their values are like those of their bins."""
@@ -186,7 +189,7 @@ class _Judged:
         import polars as pl
 
         own = these.rows[move.name].filter(pl.Series(these.members[move.group]))
-        values = pl.concat([own, self._rescoring.frame[move.name].cast(own.dtype)])
+        values = pl.concat([own, self._rescoring.frame[move.name].cast(own.dtype, strict=False)])
         past = days_held_against(move)
         total = past.sum(axis=0)
         away = np.nan_to_num(total_variation(total - past, past))

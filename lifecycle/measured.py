@@ -40,8 +40,8 @@ class Column:
     stability : (windows,) population stability index.
     usual : (2,) index that days' differences alone give: for the window, and for a day.
     growth, harm : estimated change of the loss, and the part of it that the forecasts do not announce; None: not known.
-    past_harm : (days,) the change of ``harm`` on the days of the reference, and on those before the days that are asked
-        about; None: not known.
+    past_harm : (days,) the change of ``harm`` on the days of the reference, and on those before the window; None: not
+        known.
     """
 
     profile: Profile
@@ -168,37 +168,47 @@ def with_harm(
     when: Days,
     sample: Judged | None,
     seasonal: SeasonalReference | None = None,
-    asked_since: np.datetime64 | None = None,
+    judged: np.ndarray | None = None,
 ) -> list[Column]:
     """The same columns of a window, with what their drift does to the loss.
 
     Parameters
     ----------
-    seasonal : past days, those before ``asked_since`` of which tell what days cost anyway.
+    seasonal : past days, those before the window of which tell what days cost anyway.
+    judged : (days,) datetime64[D] of the reference; they may be among those past, and count once.
     """
+    import numpy as np
+
     if sample is None:
         return list(columns)
     growths = _growths_by_lost(columns, window, when, sample)
+    settled = np.zeros(0, dtype=bool)
+    if seasonal is not None:
+        settled = (seasonal.days < when.days[0]) & ~np.isin(seasonal.days, [] if judged is None else judged)
     found = []
     for column, growth in zip(columns, growths, strict=True):
-        past = _past_days(column.profile, seasonal, asked_since)
+        past = _past_days(column.profile, seasonal, settled)
         found.append(_with_harm(column, growth, when, sample, past))
     return found
 
 
 def _past_days(
-    profile: Profile, seasonal: SeasonalReference | None, until: np.datetime64 | None
+    profile: Profile, seasonal: SeasonalReference | None, settled: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(days, bins) rows that are not lost, and (days,) those that are, of the reference's days and of past ones."""
+    """(days, bins) rows that are not lost, and (days,) those that are, of the reference's days and of past ones.
+
+    Parameters
+    ----------
+    settled : (past days,) which of these count.
+    """
     import numpy as np
 
     size = len(profile.bin_counts)
     counts = np.array(profile.day_counts, dtype=float).reshape(-1, size)
     lost = np.zeros(len(counts))
     if seasonal is not None and profile.name in seasonal.counts:
-        earlier = seasonal.days < (until if until is not None else np.datetime64("NaT"))
-        counts = np.concatenate([counts, seasonal.counts[profile.name][0, earlier]])
-        lost = np.concatenate([lost, seasonal.lost_rows(profile.name)[0, earlier]])
+        counts = np.concatenate([counts, seasonal.counts[profile.name][0, settled]])
+        lost = np.concatenate([lost, seasonal.lost_rows(profile.name)[0, settled]])
     # In which bins lost values lie is not kept: they are taken out of all alike.
     present = counts.sum(axis=1) > 0
     counts, lost = counts[present], lost[present]

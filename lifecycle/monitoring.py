@@ -137,6 +137,8 @@ def monitor_day(
     ValueError
         If ``window`` or ``judged`` lacks ``day``, ``score`` or, for the latter, ``label``.
     """
+    import polars as pl
+
     reference, threshold = champion.reference.bounded(features), champion.threshold
     window = dated(window, ("day", "score"), "window")
     sample = judged_rows(champion.judged, task, champion.score, served)
@@ -144,10 +146,9 @@ def monitor_day(
         return _nothing(reference, rule, sample, task, threshold)
     when = days_of(window)
     declared = {feature.name: feature for feature in features}
-    asked_since = when.days[-rule.of_days :][0]
-    columns = with_harm(
-        _measured(champion, reference, window, when, declared), window, when, sample, seasonal, asked_since
-    )
+    measured = _measured(champion, reference, window, when, declared)
+    judged = None if champion.judged is None else champion.judged["day"].unique().cast(pl.Date).to_numpy()
+    columns = with_harm(measured, window, when, sample, seasonal, judged)
     jumps = costly_jumps(reference, columns[1:], window, when, rule, sample, seasonal, before)
     verdicts = judge(columns, when, rule, sample, seasonal, jumps)
     reports = [column_report(column, place, verdicts, when, rule, seasonal) for place, column in enumerate(columns)]

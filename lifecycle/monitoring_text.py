@@ -103,7 +103,7 @@ def _jump(column: ColumnReport) -> str:
         return f"; it jumped {cost}"
     if column.jump_how == "unseen":
         return (
-            "; it holds values that it never held, among those that it did, as after a change of unit, which costs "
+            "; it holds values that it never held, as after a change of unit, which costs "
             f"{column.jump_harm:.2g} if they are of no use"
         )
     return f"; it jumped{where}, which costs {column.jump_harm:.2g} if the values that moved are of no use"

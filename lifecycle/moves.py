@@ -59,13 +59,19 @@ class DayRows:
 
 
 def find_moves(
-    profiles: Sequence[Profile], these: DayRows, day: date, past: SeasonalReference, quiet: np.ndarray
+    profiles: Sequence[Profile],
+    these: DayRows,
+    day: date,
+    past: SeasonalReference,
+    quiet: np.ndarray,
+    settled: np.ndarray,
 ) -> tuple[list[Move], int]:
     """Columns and groups of which many rows moved, and how many were looked at.
 
     Parameters
     ----------
     quiet : (past days,) which are not asked about themselves.
+    settled : (past days,) those before the window: what is lost for a few days is not usual yet.
     """
     import numpy as np
 
@@ -82,7 +88,7 @@ def find_moves(
         alone = np.zeros(bins.size, dtype=int)
         lost, missing = lost_rows(profile, these.rows[profile.name], bins, alone, 1), bins == size - 1
         these.lost[profile.name] = lost | missing
-        counted = past.counts[profile.name][:, quiet], past.lost_rows(profile.name)[:, quiet]
+        counted = past.counts[profile.name][:, settled], past.lost_rows(profile.name)[:, settled]
         gone, unseen = _gone(*counted, lost, missing, these.members)
         moved = _moved(before, now)
         for group in np.flatnonzero(usable):

@@ -1,5 +1,7 @@
 """Rescoring: what the champion would have lost on rows with labels, had a column held other values.
 
+Of values that are held to be broken the labels are not asked: there its own forecasts are what is true.
+
 What belongs here: that one experiment. When it is made, and what its answer means, is in ``monitoring.py`` and
 ``jumps.py``.
 """

@@ -181,7 +181,7 @@ def _groups(past: pl.DataFrame, days: int, slices: Sequence[str]) -> tuple[Group
     import polars as pl
 
     found: list[Group] = [None]
-    for name in slices:
+    for name in (each for each in slices if each in past.columns):
         sizes = past.select(pl.col(name).cast(pl.String).alias("value")).drop_nulls().group_by("value").len("rows")
         found += [(name, value) for value in sizes.filter(pl.col("rows") >= FEWEST_ROWS * days)["value"].sort()]
     return tuple(found)

@@ -1,8 +1,9 @@
-"""Strangers: days on which a column holds values that it never held, though they lie among those that it did.
+"""Strangers: days on which a column holds values that it never held, and that are no mere records.
 
 What belongs here: finding such days, and what they cost. Temperatures come in whole degrees, shares of ten flights in
 tenths; half of a temperature is an ordinary temperature, but hardly ever one of those that come. So a change of unit
-that hides in how far days differ shows in the values themselves. Values beyond all that were seen are in ``lost.py``.
+that hides in how far days differ shows in the values themselves. Values that are far from all that were ever seen are
+lost on any day, too (``lost.py``).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SPANS = (1, 3)  # days: where a day has few values, what shows in one may be chance
 LEAST_PAST = 28  # days: of fewer the most that any had says little of the next
+DIGITS = 9  # significant ones
 EDGE = 0.1  # of the width of what was seen; values that a record day puts just beyond it are no strangers
 
 
@@ -32,8 +34,8 @@ class _Seen:
 
     Parameters
     ----------
-    values : different ones.
-    low, high : from where to where a value that is none of them is a record, no stranger.
+    values : different ones, to ``DIGITS``.
+    low, high : from where to where a value beyond all of them is a record, no stranger.
     common : the commonest, such as no rain: how often it comes says nothing of the others.
     """
 
@@ -47,17 +49,11 @@ class _Seen:
 
         Days with hardly any such rows are left out.
         """
-        import polars as pl
-
-        value = pl.col(name).cast(pl.Float64)
-        return _by_day(frame, self.strangers(name), value.is_finite() & (value != self.common))
+        return _by_day(frame, self.strangers(name), _value(name) != self.common)
 
     def strangers(self, name: str) -> pl.Expr:
         """(rows,) whether a value is none of those seen, and no record."""
-        import polars as pl
-
-        value = pl.col(name).cast(pl.Float64)
-        lowest, highest = self.values.min(), self.values.max()
+        value, lowest, highest = _value(name), self.values.min(), self.values.max()
         record = value.is_between(self.low, lowest, "left") | value.is_between(highest, self.high, "right")
         return (value.is_finite() & ~value.is_in(self.values.implode()) & ~record).fill_null(value=False)
 
@@ -65,10 +61,9 @@ class _Seen:
         """Of past days, oldest first, the same, each being held against all others."""
         import polars as pl
 
-        value = pl.col(name).cast(pl.Float64)
-        own = pl.col("day").min().over(name) == pl.col("day").max().over(name)
-        between = (value > self.values.min()) & (value < self.values.max())
-        return list(_by_day(past, own & between, value.is_finite() & (value != self.common)).values())
+        value, lowest, highest = _value(name), self.values.min(), self.values.max()
+        own = pl.col("day").min().over(value) == pl.col("day").max().over(value)
+        return list(_by_day(past, own & (value > lowest) & (value < highest), value != self.common).values())
 
 
 def find_strangers(
@@ -96,9 +91,9 @@ def find_strangers(
     """
     import polars as pl
 
-    first = min(days)
+    first = min(days) - timedelta(days=max(SPANS) - 1)
     past = before.filter(pl.col("day") < first)
-    asked = window.filter(pl.col("day") > first - timedelta(days=max(SPANS)), pl.col("day") <= max(days))
+    asked = window.filter(pl.col("day").is_between(first, max(days)))
     found: list[Jump] = []
     for profile in profiles:
         frames = (asked, past, rescoring.frame)
@@ -117,7 +112,7 @@ def _of_column(
 ) -> Iterator[Jump]:
     import polars as pl
 
-    name, seen = profile.name, _seen(past[profile.name])
+    name, seen = profile.name, _seen(past, profile)
     shares = seen.shares(asked, name) if seen else {}
     if seen is None or max(shares.values(), default=0.0) <= LEAST_MOVED:
         return
@@ -125,10 +120,11 @@ def _of_column(
     flagged = [day for day in days if _more_than_ever(shares, day, usual)]
     if not flagged:
         return
-    strange = asked.select("day", name, seen.strangers(name).alias("strange"))
-    swap = lost_instead(profile, rescoring.some(), strange.filter("strange")[name], rescoring)
+    strange = asked.select(seen.strangers(name))[name]
+    swap = lost_instead(profile, rescoring.some(), asked[name].filter(strange), rescoring)
     growth = rescoring.growths([swap])[0] / max(swap.rows.size, 1)
-    for day, share in strange.group_by("day").agg(pl.col("strange").mean()).sort("day").iter_rows():
+    of_days = pl.DataFrame({"day": asked["day"], "strange": strange}).group_by("day").agg(pl.col("strange").mean())
+    for day, share in of_days.sort("day").iter_rows():
         if day in flagged and growth * share > least:
             yield Jump(name, day, None, growth * share, "unseen")
 
@@ -137,22 +133,34 @@ def _has_numbers(frame: pl.DataFrame, name: str) -> bool:
     return name in frame.columns and holds_numbers(frame[name])
 
 
-def _seen(column: pl.Series) -> _Seen | None:
+def _value(name: str) -> pl.Expr:
+    """(rows,) the values of a column, without the last digits, in which sums of another order differ."""
+    import polars as pl
+
+    return pl.col(name).cast(pl.Float64).round_sig_figs(DIGITS)
+
+
+def _seen(past: pl.DataFrame, profile: NumericProfile) -> _Seen | None:
     """None of a column that held nothing, or one value alone."""
-    values = column.cast(float).drop_nulls().drop_nans()
-    ranked = values.value_counts().sort("count", column.name, descending=[True, False])[column.name]
+    import polars as pl
+
+    values = past.select(_value(profile.name).alias("value")).filter(pl.col("value").is_finite())["value"]
+    ranked = values.value_counts().sort("count", "value", descending=[True, False])["value"]
     if ranked.len() < 2:
         return None
     low, high = float(ranked.min()), float(ranked.max())  # type: ignore[arg-type]
     edge = EDGE * (high - low)
-    return _Seen(ranked, low - edge, high + edge, float(ranked[0]))
+    # What the version has learnt from may come again, though it has not of late.
+    reach = (low - edge, high + edge, *(profile.learnt or ()))
+    return _Seen(ranked, min(reach), max(reach), float(ranked[0]))
 
 
 def _by_day(frame: pl.DataFrame, flags: pl.Expr, among: pl.Expr) -> dict[date, float]:
     """By day in order, the share of flagged rows among those that count; days with few of these are left out."""
     import polars as pl
 
-    rows = frame.select("day", flags.alias("flag"), among.fill_null(value=False).alias("among")).filter("among")
+    known = among.fill_null(value=False)
+    rows = frame.select("day", flags.alias("flag"), known.alias("among")).filter("among")
     counted = rows.group_by("day").agg(pl.col("flag").mean(), pl.len().alias("rows")).sort("day")
     return dict(counted.filter(pl.col("rows") >= FEWEST_ROWS).select("day", "flag").iter_rows())
 

@@ -59,13 +59,15 @@ def _found_in_time(detection: Mapping[str, Any]) -> list[tuple[str, float | None
     """
     text = f"faults that cost a tenth of the skill, found within {detection['within_days']} days"
     found = [(text, detection["costly"]["by_any_monitor"])]
-    costly = [row for row in detection["faults"] if row["costly"]]
-    of_labels = [row for row in costly if row["kind"] == "label_shift"]
-    if not of_labels or len(of_labels) == len(costly):
+    of_labels = [row for row in detection["faults"] if row["kind"] == "label_shift"]
+    inputs = [row for row in detection["faults"] if row["kind"] != "label_shift"]
+    costly, of_labels = ([row for row in rows if row["costly"]] for rows in (inputs, of_labels))
+    if costly and of_labels:
+        found.append(("– those in the inputs", _of_injections(costly)))
+    found += _by_fault(inputs, detection["within_days"])
+    if not costly or not of_labels:
         return found
-    found.append(("– those in the inputs", _of_injections([row for row in costly if row not in of_labels])))
     most = {limit["size"]: limit["most"] for limit in detection.get("labels", ())}
-    found += _by_fault([row for row in detection["faults"] if row["kind"] != "label_shift"], detection["within_days"])
     known = [{**row, "costly_found": most[row["size"]]} for row in of_labels if most.get(row["size"]) is not None]
     could = f" (any test that errs on one night in twenty: at most {percent(_of_injections(known))})" if known else ""
     return [*found, (f"– those in the labels{could}", _of_injections(of_labels))]

@@ -140,7 +140,7 @@ def test_a_unit_in_which_days_hide_is_told_by_values_that_never_came() -> None:
     )
     assert column(quiet, "delay").jump_how is None
     assert column(broken, "delay").jump_how == "unseen"
-    assert "it holds values that it never held, among those that it did, as after a change of unit" in broken.errors[0]
+    assert "it holds values that it never held, as after a change of unit" in broken.errors[0]
 
 
 def test_skill_and_what_broken_values_cost_are_asked_of_the_days_since_served_too(reference: Reference) -> None:
@@ -215,6 +215,38 @@ def test_days_that_cost_no_more_than_some_before_do_not_make_an_error(reference:
     new, known = (monitor(reference, window, judged=wrong, seasonal=past, score=None) for past in (unlike, like))
     assert [column(report, "heat").harmful for report in (new, known)] == [True, False]
     assert column(known, "heat").harm == column(new, "heat").harm
+
+
+def test_days_that_were_judged_count_once_though_they_are_past_too() -> None:
+    wrong = JUDGED.with_columns(score=pl.when(pl.col("heat") > 22).then(1 - pl.col("score")).otherwise("score"))
+    odd = wrong.with_columns(heat=pl.when(pl.col("day") == FIRST).then(pl.col("heat") + 8).otherwise("heat"))
+    of_odd = profile(odd, FEATURES, odd["score"].to_numpy(), odd["label"].to_numpy(), {})
+    heat = pl.when((pl.col("day").dt.day() % 7).is_in([3, 4])).then(pl.col("heat") + 4).otherwise("heat")
+    window, since = rows(42, 14).with_columns(heat), rows(28, 14)
+    apart, among = (
+        monitor(of_odd, window, judged=odd, seasonal=seasonal_reference(of_odd, before, 6, period_days=1), score=None)
+        for before in (since, pl.concat([odd, since.select(odd.columns)]))
+    )
+    assert column(among, "heat").harmful_days == column(apart, "heat").harmful_days > 0
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4, 0.25])
+def test_what_stays_broken_stays_an_error(share: float) -> None:
+    reference = profile(JUDGED, FEATURES, JUDGED["score"].to_numpy(), JUDGED["label"].to_numpy(), {}).bounded(FEATURES)
+    champion, start = Champion(reference, JUDGED, IMPORTANCES, 0.5, model), FIRST + timedelta(days=72)
+    hit = (pl.int_range(pl.len()) % 100 < share * 100) & (pl.col("day") >= start)
+    every = pl.concat([rows(28, 42), rows(70, 20)]).with_columns(
+        delay=pl.when(hit).then(pl.lit(5000.0)).otherwise("delay")
+    )
+    every = every.with_columns(score=model(every))
+    for night in range(2, 18):
+        last = start + timedelta(days=night - 1)
+        window = every.filter(pl.col("day").is_between(last - timedelta(days=13), last))
+        past = every.filter(pl.col("day") < last)
+        report = monitor_day(
+            champion, window, RULE, "classification", FEATURES, seasonal_reference(reference, past, 6), past
+        )
+        assert column(report, "delay").harmful, night
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from lifecycle.features import Feature
 from lifecycle.jumps import Jump
 from lifecycle.losses import row_losses
+from lifecycle.profiles import bounded
 from lifecycle.reference import profile
 from lifecycle.rescoring import Rescoring
 from lifecycle.strangers import find_strangers
@@ -47,12 +48,18 @@ JUDGED = rows(0, 14)
 BEFORE = pl.concat([JUDGED, rows(14, 70)])
 
 
-def strangers(window: pl.DataFrame, before: pl.DataFrame = BEFORE, limit: float = LIMIT) -> list[Jump]:
+def strangers(
+    window: pl.DataFrame,
+    before: pl.DataFrame = BEFORE,
+    limit: float = LIMIT,
+    learnt: tuple[float, float] | None = None,
+) -> list[Jump]:
     reference = profile(JUDGED, FEATURES, JUDGED["score"].to_numpy(), JUDGED["label"].to_numpy(), {})
+    profiles = [bounded(each, None, learnt) for each in reference.features]
     losses = row_losses(JUDGED["label"].to_numpy(), JUDGED["score"].to_numpy(), "classification")
     asked = Rescoring(JUDGED, losses, "classification", model)
     days = window["day"].unique().sort().to_list()[-5:]
-    return find_strangers(reference.features, window, days, before, asked, limit)
+    return find_strangers(profiles, window, days, before, asked, limit)
 
 
 def test_days_like_those_before_hold_no_strangers() -> None:
@@ -87,6 +94,31 @@ def test_a_record_is_no_stranger_and_what_is_over_is_not_called() -> None:
 def test_a_day_of_strangers_may_be_chance_where_there_was_one_and_three_are_not() -> None:
     odd = rows(84, 3).with_columns(pl.col("heat") + 0.3)
     assert [jump.day for jump in strangers(odd)] == [odd["day"].max()]
+
+
+def test_what_was_learnt_from_is_no_stranger_though_it_has_not_come_of_late() -> None:
+    cold = rows(84, 4).with_columns(heat=pl.lit(float(BEFORE["heat"].min()) - 12))  # type: ignore[arg-type]
+    assert strangers(cold) != []
+    assert strangers(cold, learnt=(0.0, 90.0)) == []
+
+
+def test_the_last_digits_of_a_number_make_no_stranger() -> None:
+    assert strangers(rows(84, 4).with_columns(pl.col("heat") * (1 + 1e-12))) == []
+
+
+@pytest.mark.parametrize("name", ["count", "strange", "value", "day_", "flag", "among"])
+def test_a_column_may_have_any_name(name: str) -> None:
+    renamed = {"heat": name}
+    window = rows(84, 4).with_columns(pl.col("heat") + 0.3).rename(renamed)
+    frames = JUDGED.rename(renamed), BEFORE.rename(renamed)
+    reference = profile(
+        frames[0], (Feature(name, "float", ""),), JUDGED["score"].to_numpy(), JUDGED["label"].to_numpy(), {}
+    )
+    losses = row_losses(JUDGED["label"].to_numpy(), JUDGED["score"].to_numpy(), "classification")
+    asked = Rescoring(frames[0], losses, "classification", lambda rows: model(rows.rename({name: "heat"})))
+    days = window["day"].unique().sort().to_list()
+    found = find_strangers(reference.features, window, days, frames[1], asked, LIMIT)
+    assert {jump.name for jump in found} == {name}
 
 
 def test_too_few_days_and_columns_that_are_not_there_tell_nothing() -> None:

@@ -45,5 +45,5 @@ def test_faults_of_inputs_and_of_labels_are_told_apart_and_what_no_test_could_fi
 
 
 def test_without_faults_of_the_labels_there_is_nothing_to_tell_apart() -> None:
-    (total,) = claims(detection(fault("missing", 1.0, 0.5, 1.0), share=1.0, labels=[]))
-    assert total[3] == "met"
+    total, by_fault = claims(detection(fault("missing", 1.0, 0.5, 1.0, median=0.0), share=1.0, labels=[]))
+    assert (total[3], by_fault[3]) == ("met", "met")
