@@ -12,9 +12,10 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from lifecycle import harm
+from lifecycle.column_harm import with_harm
 from lifecycle.column_reports import column_report
 from lifecycle.day_report import ColumnReport, DayReport, PredictionSummary
-from lifecycle.measured import Column, measure, with_harm
+from lifecycle.measured import Column, measure
 from lifecycle.monitored_rows import Days, Judged, alike, dated, days_of, judged_rows
 from lifecycle.monitoring_text import errors_of, warnings_of
 from lifecycle.profiles import numbers
