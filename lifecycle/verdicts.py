@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from lifecycle.pipeline import MonitorRule
     from lifecycle.reference import Reference
 
+NEARLY_ALL = 0.85  # of the days of a window: 12 of a fortnight
+
 
 @dataclass(frozen=True)
 class Verdicts:
@@ -69,17 +71,28 @@ def judge(
     with np.errstate(invalid="ignore"):
         grown = change > limit
     harmful = drifted & grown & certain
-    # One odd day must not make the window harmful: most days must be beyond the limit, each by itself.
-    harmful[:, 0] &= 2 * grown[:, 1:].sum(axis=1) > when.days.size
-    # Nor an odd fortnight, such as one of many storms: an error takes as many standard errors as others do.
     errors = np.array([column.harm.standard_error[0] if column.harm else np.nan for column in columns])
-    harmful[:, 0] &= ~(change[:, 0] < STANDARD_ERRORS * errors)
+    harmful[:, 0] &= _lasting(change[:, 0], errors, grown[:, 1:].mean(axis=1))
     for place, column in enumerate(columns):
         harmful[place, 1:] &= change[place, 1:] > _second_dearest(column)
     jumped = {(jump.name, jump.day) for jump in jumps}
     for place, column in enumerate(columns):
         harmful[place, 1:] |= [(column.profile.name, day.item()) in jumped for day in when.days]
     return Verdicts(drifted, harmful, q_values[:, 0], jumps)
+
+
+def _lasting(change: np.ndarray, errors: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """(columns,) whether it is the window that does harm, and not some odd days of it.
+
+    Drift that stays shows on nearly every day, each by itself. Where it is on most days only, a fortnight of many
+    storms would look the same: then the mean must be beyond as many standard errors as other errors take.
+
+    Parameters
+    ----------
+    change, errors : (columns,) of the window; errors are NaN where they are not known.
+    share : (columns,) of its days beyond the limit.
+    """
+    return (share >= NEARLY_ALL) | ((share > 0.5) & ~(change < STANDARD_ERRORS * errors))
 
 
 def _second_dearest(column: Column) -> float:
