@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from lifecycle.jumps import CALLED_FROM, Jump
 from lifecycle.moves import LEAST_MOVED
-from lifecycle.profiles import NumericProfile, Profile, holds_numbers
+from lifecycle.profiles import NumericProfile, Profile, holds_numbers, numbers
 from lifecycle.rescoring import Rescoring, lost_instead
 from lifecycle.seasonal import FEWEST_ROWS
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
 SPANS = (1, 3)  # days: where a day has few values, what shows in one may be chance
@@ -29,41 +30,76 @@ EDGE = 0.1  # of the width of what was seen; values that a record day puts just 
 
 
 @dataclass(frozen=True)
+class _Values:
+    """A column: (rows,) values to ``DIGITS``, NaN where missing, and the day of each; rows in order of days."""
+
+    values: np.ndarray
+    days: np.ndarray
+
+    def shares(self, flags: np.ndarray, common: float) -> dict[date, float]:
+        """By day, the share of flagged rows among those that hold something else than the commonest value.
+
+        Where one value, such as no rain, comes most often, how often it comes says nothing of the others. Days with
+        hardly any such rows are left out.
+        """
+        import numpy as np
+
+        among = np.isfinite(self.values) & (self.values != common)
+        present, places = np.unique(self.days[among], return_inverse=True)
+        rows, flagged = np.bincount(places), np.bincount(places, weights=flags[among])
+        enough = rows >= FEWEST_ROWS
+        return dict(zip(present[enough].tolist(), (flagged[enough] / rows[enough]).tolist(), strict=True))
+
+
+@dataclass(frozen=True)
 class _Seen:
     """What a column held on past days.
 
     Parameters
     ----------
-    values : different ones, to ``DIGITS``.
+    past : the column. order : (rows with a value,) their places, values ascending and days within them.
+    starts : (values,) where each different value begins among these.
     low, high : from where to where a value beyond all of them is a record, no stranger.
-    common : the commonest, such as no rain: how often it comes says nothing of the others.
     """
 
-    values: pl.Series
+    past: _Values
+    order: np.ndarray
+    starts: np.ndarray
     low: float
     high: float
-    common: float
 
-    def shares(self, frame: pl.DataFrame, name: str) -> dict[date, float]:
-        """Of each day the share of strangers among the rows that hold something else than the commonest value.
+    @property
+    def different(self) -> np.ndarray:
+        """(values,) ascending."""
+        return self.past.values[self.order[self.starts]]
 
-        Days with hardly any such rows are left out.
-        """
-        return _by_day(frame, self.strangers(name), _value(name) != self.common)
+    @property
+    def common(self) -> float:
+        """The commonest, the smallest of several."""
+        import numpy as np
 
-    def strangers(self, name: str) -> pl.Expr:
+        return float(self.different[np.argmax(np.diff(np.append(self.starts, self.order.size)))])
+
+    def strangers(self, asked: _Values) -> np.ndarray:
         """(rows,) whether a value is none of those seen, and no record."""
-        value, lowest, highest = _value(name), self.values.min(), self.values.max()
-        record = value.is_between(self.low, lowest, "left") | value.is_between(highest, self.high, "right")
-        return (value.is_finite() & ~value.is_in(self.values.implode()) & ~record).fill_null(value=False)
+        import numpy as np
 
-    def usual(self, past: pl.DataFrame, name: str) -> list[float]:
-        """Of past days, oldest first, the same, each being held against all others."""
-        import polars as pl
+        seen, value = self.different, asked.values
+        known = seen[np.minimum(np.searchsorted(seen, value), seen.size - 1)] == value
+        with np.errstate(invalid="ignore"):
+            record = ((self.low <= value) & (value < seen[0])) | ((seen[-1] < value) & (value <= self.high))
+        return np.asarray(np.isfinite(value) & ~known & ~record)
 
-        value, lowest, highest = _value(name), self.values.min(), self.values.max()
-        own = pl.col("day").min().over(value) == pl.col("day").max().over(value)
-        return list(_by_day(past, own & (value > lowest) & (value < highest), value != self.common).values())
+    def usual(self) -> list[float]:
+        """Of past days, oldest first, the share of strangers, each being held against all others."""
+        import numpy as np
+
+        days, ends = self.past.days[self.order], np.append(self.starts[1:], self.order.size)
+        own = days[self.starts] == days[ends - 1]
+        own[[0, -1]] = False  # beyond all others, and so no more than records
+        flags = np.zeros(self.past.values.size)
+        flags[self.order] = np.repeat(own, ends - self.starts)
+        return list(self.past.shares(flags, self.common).values())
 
 
 def find_strangers(
@@ -92,8 +128,8 @@ def find_strangers(
     import polars as pl
 
     first = min(days) - timedelta(days=max(SPANS) - 1)
-    past = before.filter(pl.col("day") < first)
-    asked = window.filter(pl.col("day").is_between(first, max(days)))
+    past = before.filter(pl.col("day") < first).sort("day")
+    asked = window.filter(pl.col("day").is_between(first, max(days))).sort("day")
     found: list[Jump] = []
     for profile in profiles:
         frames = (asked, past, rescoring.frame)
@@ -110,59 +146,60 @@ def _of_column(
     rescoring: Rescoring,
     least: float,
 ) -> Iterator[Jump]:
+    import numpy as np
     import polars as pl
 
-    name, seen = profile.name, _seen(past, profile)
-    shares = seen.shares(asked, name) if seen else {}
-    if seen is None or max(shares.values(), default=0.0) <= LEAST_MOVED:
+    name = profile.name
+    seen, now = _seen(_values(past, name), profile), _values(asked, name)
+    if seen is None:
         return
-    usual = seen.usual(past, name)
+    strange = seen.strangers(now)
+    shares = now.shares(strange, seen.common)
+    if max(shares.values(), default=0.0) <= LEAST_MOVED:
+        return
+    usual = seen.usual()
     flagged = [day for day in days if _more_than_ever(shares, day, usual)]
     if not flagged:
         return
-    strange = asked.select(seen.strangers(name))[name]
-    swap = lost_instead(profile, rescoring.some(), asked[name].filter(strange), rescoring)
+    swap = lost_instead(profile, rescoring.some(), asked[name].filter(pl.Series(strange)), rescoring)
     growth = rescoring.growths([swap])[0] / max(swap.rows.size, 1)
-    of_days = pl.DataFrame({"day": asked["day"], "strange": strange}).group_by("day").agg(pl.col("strange").mean())
-    for day, share in of_days.sort("day").iter_rows():
-        if day in flagged and growth * share > least:
-            yield Jump(name, day, None, growth * share, "unseen")
+    for day in flagged:
+        harm = growth * float(strange[now.days == np.datetime64(day)].mean())
+        if harm > least:
+            yield Jump(name, day, None, harm, "unseen")
 
 
 def _has_numbers(frame: pl.DataFrame, name: str) -> bool:
     return name in frame.columns and holds_numbers(frame[name])
 
 
-def _value(name: str) -> pl.Expr:
-    """(rows,) the values of a column, without the last digits, in which sums of another order differ."""
+def _values(frame: pl.DataFrame, name: str) -> _Values:
+    """A column without the last digits, in which sums of another order differ."""
+    import numpy as np
     import polars as pl
 
-    return pl.col(name).cast(pl.Float64).round_sig_figs(DIGITS)
+    values = numbers(frame[name])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(values))))
+        rounded = np.round(values * scale) / scale
+    values = np.where(np.isfinite(rounded), rounded, values)
+    return _Values(values, frame["day"].cast(pl.Date).to_numpy().astype("datetime64[D]"))
 
 
-def _seen(past: pl.DataFrame, profile: NumericProfile) -> _Seen | None:
+def _seen(past: _Values, profile: NumericProfile) -> _Seen | None:
     """None of a column that held nothing, or one value alone."""
-    import polars as pl
+    import numpy as np
 
-    values = past.select(_value(profile.name).alias("value")).filter(pl.col("value").is_finite())["value"]
-    ranked = values.value_counts().sort("count", "value", descending=[True, False])["value"]
-    if ranked.len() < 2:
+    order = np.argsort(past.values, kind="stable")
+    order = order[np.isfinite(past.values[order])]
+    starts = np.flatnonzero(np.diff(past.values[order], prepend=-np.inf))
+    if starts.size < 2:
         return None
-    low, high = float(ranked.min()), float(ranked.max())  # type: ignore[arg-type]
+    low, high = float(past.values[order[0]]), float(past.values[order[-1]])
     edge = EDGE * (high - low)
     # What the version has learnt from may come again, though it has not of late.
     reach = (low - edge, high + edge, *(profile.learnt or ()))
-    return _Seen(ranked, min(reach), max(reach), float(ranked[0]))
-
-
-def _by_day(frame: pl.DataFrame, flags: pl.Expr, among: pl.Expr) -> dict[date, float]:
-    """By day in order, the share of flagged rows among those that count; days with few of these are left out."""
-    import polars as pl
-
-    known = among.fill_null(value=False)
-    rows = frame.select("day", flags.alias("flag"), known.alias("among")).filter("among")
-    counted = rows.group_by("day").agg(pl.col("flag").mean(), pl.len().alias("rows")).sort("day")
-    return dict(counted.filter(pl.col("rows") >= FEWEST_ROWS).select("day", "flag").iter_rows())
+    return _Seen(past, order, starts, min(reach), max(reach))
 
 
 def _more_than_ever(shares: Mapping[date, float], day: date, usual: Sequence[float]) -> bool:
