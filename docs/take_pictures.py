@@ -111,7 +111,7 @@ PICTURES = (
         height=560,
     ),
     Picture("asset", f"/assets/{PIPELINE}/performance_report", (open_plot,)),
-    Picture("diagnosis", f"file://{SEEN}/reports/{PIPELINE}/diagnosis/2013-04-25.html", height=1340),
+    Picture("diagnosis", f"file://{SEEN}/reports/{PIPELINE}/diagnosis/2013-04-18.html", height=1340),
     Picture("checks", f"/assets/{PIPELINE}/performance_report?view=checks", (click("Execution history"),)),
     Picture("gate", f"/assets/{PIPELINE}/deployment", (click("[Show Markdown]"),)),
     Picture(
