@@ -72,7 +72,9 @@ def gain_against_cost(
 
 
 def detection_map(faults: Sequence[Mapping[str, Any]], within: int, title: str) -> bytes:
-    """Share of injections found in time, by what is hurt and by size; in each cell the size, cost and days.
+    """Share of costly injections found in time, by what is hurt and by size; in each cell the size, cost and days.
+
+    What costs no champion a tenth of its skill is grey: it need not be found.
 
     Parameters
     ----------
@@ -88,9 +90,11 @@ def detection_map(faults: Sequence[Mapping[str, Any]], within: int, title: str) 
     figure.set_size_inches(9, 1.2 + 0.52 * max(len(grouped), 1))
     figure.subplots_adjust(top=0.93)
     shades = colormaps["RdYlGn"]
+    grouped = dict(sorted(grouped.items(), key=lambda item: -max(fault["cost"] for fault in item[1])))
     for place, group in enumerate(grouped.values()):
         for column, fault in enumerate(sorted(group, key=lambda fault: fault["cost"])):
-            _cell(axes, column, place, fault, shades(0.15 + 0.7 * (fault["found_within"] or 0.0)))
+            colour = shades(0.15 + 0.7 * fault["costly_found"]) if fault["costly"] else "#eeeeee"
+            _cell(axes, column, place, fault, colour)
     axes.set_xlim(0, widest)
     axes.set_ylim(len(grouped), 0)
     axes.set_xticks([])
@@ -98,16 +102,18 @@ def detection_map(faults: Sequence[Mapping[str, Any]], within: int, title: str) 
     axes.tick_params(axis="y", labelsize=7.5, length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    _label(axes, x=f"sizes by cost; green: found within {within} days; framed: costs a champion a tenth of its skill")
+    _label(
+        axes,
+        x=f"sizes by cost; green: found within {within} days where it costs a tenth of the skill; grey: it does not",
+    )
     return _png(figure)
 
 
 def _cell(axes: Axes, column: int, place: int, fault: Mapping[str, Any], colour: Any) -> None:
     from matplotlib.patches import Rectangle
 
-    edge, width = (PALETTE["text"], 1.4) if fault["costly"] else ("white", 1.0)
     corner = (column + 0.02, place + 0.05)
-    axes.add_patch(Rectangle(corner, 0.96, 0.9, facecolor=colour, edgecolor=edge, linewidth=width))
+    axes.add_patch(Rectangle(corner, 0.96, 0.9, facecolor=colour, edgecolor="white"))
     days = "not found" if fault["days_median"] is None else f"{fault['days_median']:g} d"
     text = f"size {fault['size']:.3g} · cost {fault['cost']:.0%}\n{days}"
     axes.text(column + 0.5, place + 0.5, text, ha="center", va="center", fontsize=6.8, color=PALETTE["text"])
