@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.results import met, record
 from lifecycle.calendar import days_between
 from lifecycle.pipeline import Pipeline
 
@@ -26,6 +27,18 @@ class Measurement:
     unit: str
     target: str
     how: str
+
+
+def keep(found: Measurement, note: str = "") -> None:
+    """Records a measurement, and says whether it meets its target.
+
+    Parameters
+    ----------
+    note : what is added to how it was measured.
+    """
+    record(found.name, found.value, found.unit, found.target, f"{found.how} {note}".strip())
+    verdict = "met" if met(found.value, found.target) else "MISSED"
+    print(f"  {found.name} = {found.value:.2f} {found.unit}, target {found.target}: {verdict}", flush=True)
 
 
 def say(text: str) -> None:

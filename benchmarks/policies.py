@@ -14,8 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measurement import Measurement
-from benchmarks.results import met, record
+from benchmarks.measurement import Measurement, keep
 from lifecycle.alarms import COSTLY, NIGHTS
 from lifecycle.backtest import OWN
 
@@ -27,9 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not page.exists():
         parser.error(f"there is no {page}; run `make backtest` first")
     for found in measured(json.loads(page.read_text(encoding="utf-8"))):
-        record(found.name, found.value, found.unit, found.target, found.how)
-        verdict = "met" if met(found.value, found.target) else "MISSED"
-        print(f"{found.name} = {found.value:.3f} {found.unit}, target {found.target}: {verdict}")
+        keep(found)
     return 0
 
 

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks import backfill, imports, monitoring, nightly, online, replay, retrieval
-from benchmarks.measurement import Measurement
-from benchmarks.results import RESULTS, met, record
+from benchmarks.measurement import Measurement, keep
+from benchmarks.results import RESULTS
 
 SUBJECTS: dict[str, Callable[[Path], Iterator[Measurement]]] = {
     "imports": imports.measure,
@@ -48,10 +48,7 @@ def _run(name: str, folder: Path) -> None:
     started, load = time.perf_counter(), os.getloadavg()[0]
     print(f"{name} (load of the machine before: {load:.1f})", flush=True)
     for found in SUBJECTS[name](folder):
-        how = f"{found.how} Load average of the machine before: {load:.1f}."
-        record(found.name, found.value, found.unit, found.target, how)
-        verdict = "met" if met(found.value, found.target) else "MISSED"
-        print(f"  {found.name} = {found.value:.2f} {found.unit}, target {found.target}: {verdict}", flush=True)
+        keep(found, f"Load average of the machine before: {load:.1f}.")
     print(f"  took {time.perf_counter() - started:.0f} s", flush=True)
 
 

@@ -93,7 +93,7 @@ def detection_map(faults: Sequence[Mapping[str, Any]], within: int, title: str) 
     grouped = dict(sorted(grouped.items(), key=lambda item: -max(fault["cost"] for fault in item[1])))
     for place, group in enumerate(grouped.values()):
         for column, fault in enumerate(sorted(group, key=lambda fault: fault["cost"])):
-            colour = shades(0.15 + 0.7 * fault["costly_found"]) if fault["costly"] else "#eeeeee"
+            colour = shades(0.15 + 0.7 * fault["costly_found"]) if fault["costly"] else PALETTE["grid"]
             _cell(axes, column, place, fault, colour)
     axes.set_xlim(0, widest)
     axes.set_ylim(len(grouped), 0)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-
 Group = tuple[str, str] | None  # slice column and value; None: all rows
 FEWEST_ROWS = 30  # of a group on an ordinary day; what fewer rows do cannot be told from chance
 

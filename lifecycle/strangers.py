@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SPANS = (1, 3)  # days: where a day has few values, what shows in one may be chance
 LEAST_PAST = 28  # days: of fewer the most that any had says little of the next
-DIGITS = 9  # significant ones
+DIGITS = 9  # significant ones; those after them depend on the order in which a sum was made
 EDGE = 0.1  # of the width of what was seen; values that a record day puts just beyond it are no strangers
 
 
@@ -115,7 +115,7 @@ def find_strangers(
     Parameters
     ----------
     window : (rows,) with ``day`` and the features. days : which are asked about.
-    before : (rows,) of past days; those that are asked about, and later ones, are not looked at.
+    before : (rows,) of past days; those that a span asked about may begin with, and later ones, are not looked at.
     limit : growth of the mean loss that must be found; a column is called from ``CALLED_FROM`` of that.
 
     Notes

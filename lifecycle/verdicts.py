@@ -73,10 +73,9 @@ def judge(
     harmful = drifted & grown & certain
     errors = np.array([column.harm.standard_error[0] if column.harm else np.nan for column in columns])
     harmful[:, 0] &= _lasting(change[:, 0], errors, grown[:, 1:].mean(axis=1))
-    for place, column in enumerate(columns):
-        harmful[place, 1:] &= change[place, 1:] > _second_dearest(column)
     jumped = {(jump.name, jump.day) for jump in jumps}
     for place, column in enumerate(columns):
+        harmful[place, 1:] &= change[place, 1:] > _second_dearest(column)
         harmful[place, 1:] |= [(column.profile.name, day.item()) in jumped for day in when.days]
     return Verdicts(drifted, harmful, q_values[:, 0], jumps)
 
@@ -96,9 +95,9 @@ def _lasting(change: np.ndarray, errors: np.ndarray, share: np.ndarray) -> np.nd
 
 
 def _second_dearest(column: Column) -> float:
-    """What all past days but one cost less than: by so much days do harm anyway. On that one it may have been broken.
+    """What the second dearest past day cost: days do that harm anyway, and on the dearest it may have been broken.
 
-    Of the few first days of a series that is told late, or of none, nothing follows.
+    Of fewer than ``MINIMUM_DAYS`` nothing follows.
     """
     import numpy as np
 

@@ -62,7 +62,7 @@ def test_they_are_recorded_and_a_folder_without_a_page_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written: list[str] = []
-    monkeypatch.setattr(policies, "record", lambda name, *_: written.append(name))
+    monkeypatch.setattr("benchmarks.measurement.record", lambda name, *_: written.append(name))
     (tmp_path / "backtest.json").write_text(json.dumps(CONTENT))
     assert policies.main([str(tmp_path)]) == 0
     assert "policy_cpu_share" in written
