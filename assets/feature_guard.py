@@ -40,6 +40,11 @@ def require_features(pipeline: Pipeline, registry: Registry, versions: Mapping[s
             raise _failure(pipeline, registry, role, version, found, declared)
 
 
+def as_declared(pipeline: Pipeline, registry: Registry, version: Version) -> bool:
+    """Whether the features a version takes are still declared as they were when it was trained."""
+    return not _changes(registry, version, definitions(pipeline))
+
+
 def _changes(registry: Registry, version: Version, declared: Mapping[str, Definition]) -> tuple[Change, ...]:
     """What is told in full is only read where the fingerprints differ."""
     if not differing(version.features, version.fingerprints, declared):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from assets.hindcasts import hindcasts_table
 from assets.issued import predictions_table
 from assets.raw import raw_table
 from assets.training_set import TRAIN, training_table
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 Reached = Mapping[str, Mapping[date, Touch]]
 LEARNT = ("training_set", "probe", "trained_model", "registered_version", "deployment")
 FEATURES, TRAINING, VERSIONS, PREDICTIONS = "features", "training_set", "registered_version", "batch_predictions"
-PERFORMANCE = "performance_report"
+HINDCASTS, PERFORMANCE = "hindcasts", "performance_report"
 
 
 def edges(pipeline: Pipeline, specs: Iterable[dg.AssetSpec]) -> list[Edge]:
@@ -77,11 +78,13 @@ def _finer(pipeline: Pipeline, edge: Edge) -> Edge:
     if edge.downstream.startswith(f"{FEATURES}/"):
         reach = lookback_days(pipeline.view(edge.downstream.partition("/")[2]))
         return replace(edge, latest=reach, why=f"windows that reach back {reach} days" if reach else "")
-    if source == FEATURES and edge.downstream in (PREDICTIONS, TRAINING):
-        ttl = pipeline.view(name).ttl if edge.downstream == PREDICTIONS else None
+    if source == FEATURES and edge.downstream in (PREDICTIONS, HINDCASTS, TRAINING):
+        ttl = None if edge.downstream == TRAINING else pipeline.view(name).ttl
         return replace(edge, latest=ttl.days + 1 if ttl else None, why="as the latest values of an entity")
     if edge.downstream == TRAINING:
         return replace(edge, latest=None, why=_role(pipeline, name))
+    if (edge.upstream, edge.downstream) == (PREDICTIONS, HINDCASTS):
+        return replace(edge, why="hindcast by the version that issued it")
     if (edge.upstream, edge.downstream) == ("deployment", PREDICTIONS):
         return replace(edge, latest=None, why="forecast with the version it let serve")
     if edge.latest:
@@ -166,7 +169,7 @@ class Lineage:
         Not the forecasts that are touched by their model alone, nor what was made of these; and not what is judged of
         forecasts as they were issued, unless the new ones are to count as issued (``reissue``).
         """
-        issued = set() if reissue else {(PREDICTIONS, PERFORMANCE)}
+        issued = set() if reissue else {(PREDICTIONS, PERFORMANCE), (HINDCASTS, PERFORMANCE)}
         left = [
             edge
             for edge in self.edges
@@ -183,7 +186,12 @@ class Lineage:
             **{f"validated/{table.name}": self._late(table.name) for table in self.pipeline.tables},
             TRAINING: self._examples_touched,
             "deployment": lambda touched, candidates: self._decided(touched, candidates, numbers),
-            PREDICTIONS: lambda touched, candidates: self._forecasts_touched(touched, candidates, numbers),
+            PREDICTIONS: lambda touched, candidates: self._forecasts_touched(
+                predictions_table(self.pipeline), (VERSIONS, "deployment"), touched, candidates, numbers
+            ),
+            HINDCASTS: lambda touched, candidates: self._forecasts_touched(
+                hindcasts_table(self.pipeline), (PREDICTIONS,), touched, candidates, numbers
+            ),
         }
 
     def _table(self, asset: str) -> str:
@@ -238,17 +246,23 @@ class Lineage:
         return {day: touch for day, touch in found.items() if touch.because}
 
     def _forecasts_touched(
-        self, touched: Reached, candidates: Mapping[date, Touch], numbers: Collection[int]
+        self,
+        table: str,
+        by_version: tuple[str, ...],
+        touched: Reached,
+        candidates: Mapping[date, Touch],
+        numbers: Collection[int],
     ) -> dict[date, Touch]:
+        """Of forecasts or hindcasts; ``by_version`` are the assets that touch those of touched versions alone."""
         import polars as pl
 
-        if not candidates:
+        if not (candidates and self.lake.exists(table)):
             return {}
-        everything = self._read(predictions_table(self.pipeline), min(candidates), max(candidates), ("model_version",))
+        everything = self._read(table, min(candidates), max(candidates), ("model_version",))
         everything = everything.filter(pl.col("day").is_in(list(candidates)))
         masks = self._masks(everything, touched, labels=False)
         of_version = everything["model_version"].is_in(list(self._numbers(touched, numbers))).fill_null(value=False)
-        masks |= dict.fromkeys((VERSIONS, "deployment"), of_version)
+        masks |= dict.fromkeys(by_version, of_version)
         found = {}
         for day, touch in candidates.items():
             here = everything["day"] == day

@@ -31,6 +31,7 @@ def kept_columns() -> "dict[str, pl.DataType]":
         "model_version": pl.Int64(),
         "settled_excess": pl.Float64(),
         "settled_level": pl.Float64(),
+        "settled_news": pl.Float64(),
         "estimated": pl.Float64(),
         "estimated_low": pl.Float64(),
         "estimated_high": pl.Float64(),
@@ -66,8 +67,8 @@ def past_errors(past: "pl.DataFrame", version: int, day: date, days: int) -> "di
         pl.col("week_to") > day - timedelta(days=days),
         pl.col("day") < day,
     )
-    told = own.select("week_to", "settled_excess", "settled_level")
-    return {when: DayErrors(excess, level) for when, excess, level in told.iter_rows()}
+    told = own.select("week_to", "settled_excess", "settled_level", "settled_news")
+    return {when: DayErrors(excess, level, news) for when, excess, level, news in told.iter_rows()}
 
 
 def past_estimates(

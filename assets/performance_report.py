@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets import stage
+from assets.hindcasts import read_with_hindcasts
 from assets.issued import issued_seconds
 from assets.performance_history import kept_columns, past_errors, past_estimates, performance_table, read_past
 from assets.performance_page import Night, Served, outlook_text, page
@@ -38,13 +39,15 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 group="monitoring",
                 description=f"How good the forecasts about the last {window} days were, on labels known by the close "
                 "of the day; joined to the forecasts as they were issued. Beside it whether the champion's errors grow "
-                "beyond what it announces itself, whether more or less happens than it forecasts, and what the week "
+                "beyond what it announces itself, whether more or less happens than it forecasts, apart from news that "
+                "came later, and what the week "
                 "that ends with tomorrow's forecasts is estimated to be worth before its labels come. The table has a "
                 "column per metric.",
                 kinds={"polars", "deltalake"},
                 deps=[
                     stage.trailing(stage.key(pipeline, "batch_predictions"), _window(pipeline)),
                     stage.trailing(stage.key(pipeline, "validated", pipeline.label.table), _window(pipeline)),
+                    stage.trailing(stage.key(pipeline, "hindcasts"), _window(pipeline) - 1),
                 ],
                 columns=[
                     ("day", "date", "close of this day"),
@@ -57,6 +60,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                     ("model_version", "int", "the version that forecast last"),
                     ("settled_excess", "float", "its mean loss beyond what it announced, on the events of `week_to`"),
                     ("settled_level", "float", "what happened minus what it forecast; by classification in log-odds"),
+                    ("settled_news", "float", "what it hindcast of them minus what it forecast, likewise"),
                     ("estimated", "float", "AUC or R² of the week that ends tomorrow, estimated before its labels"),
                     ("estimated_low", "float", "lower end of its band"),
                     ("estimated_high", "float", "upper end of its band"),
@@ -80,9 +84,10 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 asset,
                 NO_CONCEPT_DRIFT,
                 "The champion's errors have not grown beyond what its forecasts announce, and as much happens as it "
-                f"forecasts (CUSUM over days, one false alarm in {pipeline.monitor.concept_false_alarm_days:g} days "
-                "each; for large changes the level of the last days, one false night in "
-                f"{1 / pipeline.monitor.level_false_share:g}). A failure may ask for a retraining.",
+                "forecasts, apart from later news (CUSUM over days, one false alarm in "
+                f"{pipeline.monitor.concept_false_alarm_days:g} days each; for large changes the level of the last "
+                f"days, one false night in {1 / pipeline.monitor.level_false_share:g}). A failure may ask for a "
+                "retraining.",
             ),
             stage.check(
                 pipeline,
@@ -161,7 +166,7 @@ def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, S
     import polars as pl
 
     first, tomorrow = day - timedelta(days=_window(pipeline) - 1), day + timedelta(days=1)
-    issued = read_labelled(pipeline, first, tomorrow, day, lake)
+    issued = read_with_hindcasts(pipeline, read_labelled(pipeline, first, tomorrow, day, lake), first, day, lake)
     tonight = issued.filter(pl.col("day") > day, pl.col("model_version").is_not_null())
     finite = pl.col("score").is_finite().fill_null(value=False)
     failed = 1 - tonight.select(finite.mean()).item() if tonight.height else None
@@ -196,6 +201,7 @@ def _row(day: date, night: Night) -> "pl.DataFrame":
         "model_version": night.version.number if night.version else None,
         "settled_excess": settled.excess if settled else None,
         "settled_level": settled.level if settled else None,
+        "settled_news": settled.news if settled else None,
         "estimated": made.values.get(name) if made else None,
         "estimated_low": low,
         "estimated_high": high,

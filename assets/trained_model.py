@@ -10,6 +10,7 @@ from assets import stage
 from assets.training_set import GATE, TRAIN, training_table
 from lifecycle import definitions, scoring
 from lifecycle.challenger import DAY, KEY, as_nightly, baseline_losses, reference_of, training_frame
+from lifecycle.hindcasts import HINDCAST, beside_forecasts
 from lifecycle.pipeline import Pipeline
 from resources.lake import Lake
 from resources.registry import DEFINITIONS, Registry, TrainingRecord
@@ -125,8 +126,9 @@ def _as_nightly(pipeline: Pipeline, judged: Judged) -> "pl.DataFrame":
     import polars as pl
 
     names = [feature.name for feature in pipeline.inputs]
-    scored = as_nightly(pipeline, judged.rows.with_columns(pl.Series("score", judged.scores)))
-    return scored.select(pl.col("event_day").alias("day"), "score", "label", *names)
+    scored = judged.rows.with_columns(pl.Series("score", judged.scores))
+    nightly = beside_forecasts(scored, pipeline.spine, pipeline.spine.key)
+    return nightly.select(pl.col("event_day").alias("day"), "score", HINDCAST, "label", *names)
 
 
 def _record(

@@ -175,9 +175,11 @@ def inject_and_watch(clean: CleanRun, fault: Fault, start: date, nights: int = N
 
     world, champion, pipeline = clean.world, clean.champion, clean.world.pipeline
     began, ends = start - timedelta(days=1), start + timedelta(days=max(nights, COST_DAYS) + 1)
-    around = world.batch.between(start - timedelta(days=BEFORE_DAYS), ends)
-    hurt = inject(around, fault, start).filter(pl.col(DAY) >= start)
-    faulty = scored(pipeline, champion, hurt)
+    batch, latest = (rows.between(start - timedelta(days=BEFORE_DAYS), ends) for rows in (world.batch, world.latest))
+    hurt = inject(batch, fault, start)
+    # Where labels shift, the nightly rows are drawn anew, and each takes along what is hindcast of it.
+    again = latest if fault.column == LABEL else inject(latest, fault, start)
+    faulty = scored(pipeline, champion, *(rows.filter(pl.col(DAY) >= start) for rows in (hurt, again)))
     cost = _cost(world.forecasts(champion, start, ends), faulty, start, pipeline)
     watch = _remembered(clean.snapshots[began])
     since = max(champion.day + timedelta(days=2), start - timedelta(days=watch.lookback()))

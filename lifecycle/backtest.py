@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from lifecycle.calendar import days_between
 from lifecycle.challenger import DAY, KEY, KNOWN, LABEL, MOMENT, Challenger, meet, probe_challenger
+from lifecycle.hindcasts import HINDCAST, with_hindcasts
 from lifecycle.policy import Night, after_probe, causes, needs_probe
 from lifecycle.retraining import Cause, Retrain, State, Wait, decide
 from lifecycle.watch import Monitor, Watch
@@ -157,31 +158,42 @@ class World:
     rows: pl.DataFrame
     train: Train
     batch: ByDay = field(init=False)
+    latest: ByDay = field(init=False)
     _scored: dict[date, ByDay] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         import polars as pl
 
-        nightly = self.pipeline.spine.moments[0].name
-        self.batch = ByDay.of(self.rows.filter(pl.col(MOMENT) == nightly).drop(MOMENT))
+        spine = self.pipeline.spine
+        self.batch, self.latest = (
+            ByDay.of(self.rows.filter(pl.col(MOMENT) == moment.name).drop(MOMENT))
+            for moment in (spine.moments[0], spine.last_moment)
+        )
 
     def forecasts(self, champion: Challenger, first: date, last: date) -> pl.DataFrame:
-        """What a champion forecasts of the events of some days, in the nightly batch."""
+        """What a champion forecasts of the events of some days, in the nightly batch, with its hindcasts."""
         if champion.day not in self._scored:
-            later = self.batch.between(champion.day + timedelta(days=1), date.max)
-            self._scored[champion.day] = ByDay.of(scored(self.pipeline, champion, later))
+            later = [rows.between(champion.day + timedelta(days=1), date.max) for rows in (self.batch, self.latest)]
+            self._scored[champion.day] = ByDay.of(scored(self.pipeline, champion, *later))
         return self._scored[champion.day].between(first, last)
 
 
-def scored(pipeline: Pipeline, champion: Challenger, rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with the champion's ``score``, ``threshold`` and ``version``."""
+def scored(pipeline: Pipeline, champion: Challenger, rows: pl.DataFrame, latest: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the nightly batch with the champion's ``score``, ``threshold``, ``version`` and ``hindcast``.
+
+    Parameters
+    ----------
+    latest : (rows,) of the same events at the last moment, each once.
+    """
     import polars as pl
 
-    return rows.with_columns(
+    forecasts = rows.with_columns(
         pl.Series("score", champion.score(rows, pipeline), dtype=pl.Float64),
         pl.lit(champion.threshold, dtype=pl.Float64).alias("threshold"),
         pl.lit(champion.day).alias("version"),
     )
+    said = pl.Series(HINDCAST, champion.score(latest, pipeline) if latest.height else [], dtype=pl.Float64)
+    return with_hindcasts(forecasts, latest.select(KEY, said), [KEY])
 
 
 @dataclass

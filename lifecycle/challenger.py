@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lifecycle import gate, scoring
+from lifecycle.hindcasts import HINDCAST, beside_forecasts
 from lifecycle.probe import Probe, Recipe, probe
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class Challenger:
     day : the day at whose close it was trained.
     trained_through : last day it has learnt from.
     baseline_losses : mean loss of the simple baselines on the gate's window.
-    judged : (rows,) the window as the nightly batch asks about it: ``day``, ``label``, ``known_day``, ``score`` and
-        the features.
+    judged : (rows,) the window as the nightly batch asks about it: ``day``, ``label``, ``known_day``, ``score``,
+        ``hindcast`` and the features.
     cpu_seconds : of everything that made it.
     """
 
@@ -220,8 +221,9 @@ def as_nightly(pipeline: Pipeline, rows: pl.DataFrame) -> pl.DataFrame:
 def _judged(pipeline: Pipeline, window: pl.DataFrame, scores: np.ndarray, names: tuple[str, ...]) -> pl.DataFrame:
     import polars as pl
 
-    scored = as_nightly(pipeline, window.with_columns(pl.Series("score", scores, dtype=pl.Float64)))
-    return scored.select(list(dict.fromkeys([KEY, DAY, LABEL, KNOWN, "score", *names, *pipeline.slices])))
+    scored = window.with_columns(pl.Series("score", scores, dtype=pl.Float64))
+    nightly = beside_forecasts(scored, pipeline.spine, [KEY])
+    return nightly.select(list(dict.fromkeys([KEY, DAY, LABEL, KNOWN, "score", HINDCAST, *names, *pipeline.slices])))
 
 
 def baseline_losses(

@@ -1,17 +1,19 @@
 """Concept drift of a champion: whether its errors grow beyond what it announces, or its forecasts leave their level.
 
-What belongs here: the series that are watched and the verdict on them. Finding changes in a series is in ``change.py``.
+What belongs here: the series that are watched and the verdict on them. Finding changes in a series is in
+``change.py``, taking from it what hindcasts explain in ``hindcasts.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from lifecycle.change import Change, Shift, adwin, cusum, daily_means, shift
 from lifecycle.harm import announced
+from lifecycle.hindcasts import HINDCAST, apart_from_news
 from lifecycle.losses import row_losses
 
 if TYPE_CHECKING:
@@ -35,10 +37,12 @@ class DayErrors:
         announces nothing: the mean squared error.
     level : what happened minus what was forecast; in classification the log-odds of the two means, in which a change of
         the base rate is the same whatever the rate. None where an earlier release did not keep it.
+    news : what was hindcast minus what was forecast, in the same units. None where nothing was hindcast.
     """
 
     excess: float
     level: float | None
+    news: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,13 @@ class Concept:
     ----------
     errors_by_day : by day in order, of the days with labels.
     changes : changes of the excess by CUSUM, in order. ``adwin``: by ADWIN, which is slower and shown beside it.
-    levels : changes of the level by CUSUM, in order.
+    level_by_day : the level apart from what news explains, which is what is watched; of days that have one.
+    levels : changes of it by CUSUM, in order.
     errors, warnings : changes found in the last days: for the worse or away from what is forecast by CUSUM; by ADWIN.
     """
 
     errors_by_day: Mapping[date, DayErrors]
+    level_by_day: Mapping[date, float]
     changes: tuple[Change, ...]
     adwin: tuple[Change, ...]
     levels: tuple[Change, ...]
@@ -66,7 +72,8 @@ def errors_by_day(forecasts: pl.DataFrame, task: Task) -> dict[date, DayErrors]:
 
     Parameters
     ----------
-    forecasts : (rows,) with ``day``, ``score`` and ``label``, null or NaN where there is none.
+    forecasts : (rows,) with ``day``, ``score`` and ``label``, null or NaN where there is none; and ``hindcast``, where
+        there are any, see ``hindcasts.py``.
 
     Returns
     -------
@@ -81,13 +88,17 @@ def errors_by_day(forecasts: pl.DataFrame, task: Task) -> dict[date, DayErrors]:
     labels, scores = (scored[name].cast(pl.Float64).to_numpy() for name in ("label", "score"))
     when = scored["day"].to_numpy()
     excess, days = daily_means(row_losses(labels, scores, task) - announced(scores, task), when)
-    happened, forecast = daily_means(labels, when)[0], daily_means(scores, when)[0]
+    hindcasts = _hindcasts(scored)
+    known_best = np.where(np.isnan(hindcasts), scores, hindcasts)
+    means = [daily_means(values, when)[0] for values in (labels, scores, known_best)]
     if task == "classification":
         rows = np.unique(when, return_counts=True)[1]
-        happened, forecast = _log_odds(happened, rows), _log_odds(forecast, rows)
+        means = [_log_odds(each, rows) for each in means]
+    happened, forecast, hindcast = means
+    news = np.where(daily_means(np.isfinite(hindcasts), when)[0] > 0, hindcast - forecast, np.nan)
     return {
-        day.item(): DayErrors(float(mean), float(level))
-        for day, mean, level in zip(days, excess, happened - forecast, strict=True)
+        day.item(): DayErrors(float(mean), float(level), float(told) if np.isfinite(told) else None)
+        for day, mean, level, told in zip(days, excess, happened - forecast, news, strict=True)
     }
 
 
@@ -96,8 +107,8 @@ def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: da
 
     Two series are watched. The excess of the loss grows whenever forecasts get worse, of whatever kind the change is;
     but where less happens than was forecast the loss often falls, as the rare outcome is the dear one, while the
-    forecasts are wrong: that shows in the level. A large change of the level shows in the mean of the last days before
-    the sum that waits for any change has grown to its limit.
+    forecasts are wrong: that shows in the level, apart from what only became known after the forecasts. A large change
+    of the level shows in the mean of the last days before the sum that waits for any change has grown to its limit.
 
     Parameters
     ----------
@@ -112,7 +123,7 @@ def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: da
     ordered = {day: errors[day] for day in sorted(errors) if day <= today}
     days = np.array(list(ordered), dtype="datetime64[D]")
     excess = np.array([day.excess for day in ordered.values()], dtype=float)
-    level = np.array([np.nan if day.level is None else day.level for day in ordered.values()], dtype=float)
+    level = levels_told(list(ordered.values()))
     changes, slower = cusum(excess, days, rule.concept_false_alarm_days), adwin(excess, days)
     levels = cusum(level, days, rule.concept_false_alarm_days)
     newest = max(ordered, default=date.min)
@@ -125,12 +136,35 @@ def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: da
     away = [change for change in levels if change.alarm_day > since and abs(change.after) > abs(change.before)]
     return Concept(
         errors_by_day=ordered,
+        level_by_day={day: told for day, told in zip(ordered, level.tolist(), strict=True) if np.isfinite(told)},
         changes=tuple(changes),
         adwin=tuple(slower),
         levels=tuple(levels),
         errors=(*map(_of_excess, grown), *(map(_of_level, away) if away else _of_last_days(last_days, rule))),
         warnings=tuple(_of_excess(change) for change in slower if change.alarm_day > since),
     )
+
+
+def levels_told(errors: Sequence[DayErrors]) -> np.ndarray:
+    """(days,) levels of days in order apart from what news explains, NaN where there is none."""
+    import numpy as np
+
+    levels, news = (
+        np.array([np.nan if value is None else value for value in values], dtype=float)
+        for values in ([day.level for day in errors], [day.news for day in errors])
+    )
+    return apart_from_news(levels, news)
+
+
+def _hindcasts(scored: pl.DataFrame) -> np.ndarray:
+    """(rows,) hindcasts, NaN where there is none."""
+    import numpy as np
+    import polars as pl
+
+    if HINDCAST not in scored.columns:
+        return np.full(scored.height, np.nan)
+    made = scored[HINDCAST].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return np.where(np.isfinite(made), made, np.nan)
 
 
 def _log_odds(means: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -164,5 +198,6 @@ def _of_level(change: Change) -> str:
 def _level_moved(after: float, before: float, day: date, found_by: str) -> str:
     return (
         f"{'More' if after > 0 else 'Less'} happens than is forecast since {day}: what happened minus what was "
-        f"forecast (log-odds by classification) went from {before:+.3g} to {after:+.3g} ({found_by})."
+        f"forecast, apart from later news (log-odds by classification), went from {before:+.3g} to {after:+.3g} "
+        f"({found_by})."
     )

@@ -76,6 +76,12 @@ class Spine:
     moments: tuple[Moment, ...]
     columns: tuple[str, ...]
 
+    @property
+    def last_moment(self) -> Moment:
+        """The moment at which most is known: that with the shortest lead, the nightly batch where there is no other."""
+        leads = {moment.lead: moment for moment in self.moments if moment.lead is not None}
+        return leads[min(leads)] if leads else self.moments[0]
+
 
 @dataclass(frozen=True)
 class Label:
@@ -193,7 +199,7 @@ class MonitorRule:
     of_days: int = 5
     concept_days: int = 90
     concept_false_alarm_days: float = 365.0
-    level_false_share: float = 0.01
+    level_false_share: float = 0.02
     seasonal_weeks: int = 6
     report_weekday: int | None = 6
     alerts: tuple[AlertRule, ...] = SEEDS

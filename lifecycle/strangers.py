@@ -2,8 +2,8 @@
 
 What belongs here: finding such days, and what they cost. Temperatures come in whole degrees, shares of ten flights in
 tenths; half of a temperature is an ordinary temperature, but hardly ever one of those that come. So a change of unit
-that hides in how far days differ shows in the values themselves. Values that are far from all that were ever seen are
-lost on any day, too (``lost.py``).
+that hides in how far days differ shows in the values themselves, and so does one that hides just outside of all that
+came. Values that are far from all that were ever seen are lost on any day, too (``lost.py``).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ SPANS = (1, 3)  # days: where a day has few values, what shows in one may be cha
 LEAST_PAST = 28  # days: of fewer the most that any had says little of the next
 DIGITS = 9  # significant ones; those after them depend on the order in which a sum was made
 EDGE = 0.1  # of the width of what was seen; values that a record day puts just beyond it are no strangers
+RECORDS = 2  # nor those beyond by as many times what the last record was beyond all other days: tails may be heavy
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,17 @@ class _Seen:
 
         seen, value = self.different, asked.values
         known = seen[np.minimum(np.searchsorted(seen, value), seen.size - 1)] == value
+        beyond = self.beyond(asked)
         with np.errstate(invalid="ignore"):
-            record = ((self.low <= value) & (value < seen[0])) | ((seen[-1] < value) & (value <= self.high))
+            record = ((value < seen[0]) | (seen[-1] < value)) & ~beyond
         return np.asarray(np.isfinite(value) & ~known & ~record)
+
+    def beyond(self, asked: _Values) -> np.ndarray:
+        """(rows,) whether a value is beyond all of those seen by more than a record is."""
+        import numpy as np
+
+        with np.errstate(invalid="ignore"):
+            return np.asarray((asked.values < self.low) | (self.high < asked.values))
 
     def usual(self) -> list[float]:
         """Of past days, oldest first, the share of strangers, each being held against all others."""
@@ -122,8 +131,9 @@ def find_strangers(
     -----
     The share of strangers among a day's rows, and the mean of it over three days, is held against those of all days
     before, for each of which the others are what was seen: a column whose values never repeat has as many on any day.
-    What they cost is asked of the champion, as of values that are lost. A source that begins to tell more digits looks
-    the same for the first days; that nothing is wrong, only a person can tell.
+    Those beyond all that was seen need no such comparison, as no day before had any. What they cost is asked of the
+    champion, as of values that are lost. A source that begins to tell more digits looks the same for the first days;
+    that nothing is wrong, only a person can tell.
     """
     import polars as pl
 
@@ -157,16 +167,19 @@ def _of_column(
     shares = now.shares(strange, seen.common)
     if max(shares.values(), default=0.0) <= LEAST_MOVED:
         return
-    usual = seen.usual()
-    flagged = [day for day in days if _more_than_ever(shares, day, usual)]
-    if not flagged:
-        return
-    swap = lost_instead(profile, rescoring.some(), asked[name].filter(pl.Series(strange)), rescoring)
-    growth = rescoring.growths([swap])[0] / max(swap.rows.size, 1)
-    for day in flagged:
-        harm = growth * float(strange[now.days == np.datetime64(day)].mean())
-        if harm > least:
-            yield Jump(name, day, None, harm, "unseen")
+    beyond, usual = seen.beyond(now), seen.usual()
+    among = now.shares(beyond, seen.common)
+    outside = [day for day in days if len(usual) >= LEAST_PAST and among.get(day, 0.0) > LEAST_MOVED]
+    more = [day for day in days if _more_than_ever(shares, day, usual)]
+    for flags, flagged in ((strange, more), (beyond, [day for day in outside if day not in more])):
+        if not flagged:
+            continue
+        swap = lost_instead(profile, rescoring.some(), asked[name].filter(pl.Series(flags)), rescoring)
+        growth = rescoring.growths([swap])[0] / max(swap.rows.size, 1)
+        for day in flagged:
+            harm = growth * float(flags[now.days == np.datetime64(day)].mean())
+            if harm > least:
+                yield Jump(name, day, None, harm, "unseen")
 
 
 def _has_numbers(frame: pl.DataFrame, name: str) -> bool:
@@ -195,11 +208,20 @@ def _seen(past: _Values, profile: NumericProfile) -> _Seen | None:
     starts = np.flatnonzero(np.diff(past.values[order], prepend=-np.inf))
     if starts.size < 2:
         return None
-    low, high = float(past.values[order[0]]), float(past.values[order[-1]])
+    low, high = past.values[order[0]], past.values[order[-1]]
     edge = EDGE * (high - low)
+    below, above = max(edge, RECORDS * _ahead(past, order)), max(edge, RECORDS * _ahead(past, order[::-1]))
     # What the version has learnt from may come again, though it has not of late.
-    reach = (low - edge, high + edge, *(profile.learnt or ()))
+    reach = (float(low) - below, float(high) + above, *(profile.learnt or ()))
     return _Seen(past, order, starts, min(reach), max(reach))
+
+
+def _ahead(past: _Values, order: np.ndarray) -> float:
+    """How far the day of the first value is ahead of all other days."""
+    import numpy as np
+
+    others = np.flatnonzero(past.days[order] != past.days[order[0]])
+    return abs(float(past.values[order[others[0]]] - past.values[order[0]])) if others.size else 0.0
 
 
 def _more_than_ever(shares: Mapping[date, float], day: date, usual: Sequence[float]) -> bool:

@@ -7,6 +7,7 @@ that do it. What is made of the results is in ``backtest.py``.
 from __future__ import annotations
 
 import importlib
+import math
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from lifecycle.alarms import (
 from lifecycle.backtest import Simulation, World, policies, simulate
 from lifecycle.calendar import days_between
 from lifecycle.challenger import Challenger, meet
-from lifecycle.concept import errors_by_day
+from lifecycle.concept import errors_by_day, levels_told
 from lifecycle.faults import suite
 from lifecycle.pipeline import Pipeline
 from lifecycle.watch import MONITORS
@@ -121,7 +122,7 @@ class Watched:
     Parameters
     ----------
     nights : its clean nights, see ``alarms.CleanRun``.
-    levels : of its days in order, see ``concept.DayErrors``.
+    levels : of its days in order, see ``concept.levels_told``.
     injections : the faults that were injected.
     """
 
@@ -182,7 +183,7 @@ def watch_world(bench: Bench, plan: Plan, way: str, seed: int, with_faults: bool
     bench.say(f"[shuffled {way}, {seed}] {clean.nights.height} nights, nights with an error: {alarms}")
     issued = world.forecasts(champion, champion.day + timedelta(days=2), plan.last)
     errors = errors_by_day(issued, bench.pipeline.task).values()
-    levels = tuple(error.level for error in errors if error.level is not None)
+    levels = tuple(level for level in levels_told(list(errors)).tolist() if math.isfinite(level))
     return Watched(way, clean.nights, levels, tuple(_faults(bench, plan, clean, seed)) if with_faults else ())
 
 

@@ -13,8 +13,10 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from lifecycle import scoring
 from lifecycle.calendar import days_between
 from pipelines.driver import CHECKS_SENSOR, FIRST_MODEL_SENSOR, Driver, Ran
+from resources.configured import plain_clients
 from resources.settings import Settings
 from tests.tiny import CALENDAR, FIRST_DAY, OFFERS_FROM, TINY, Seen, day_rows, last_check, write_day, write_rows
 
@@ -23,6 +25,7 @@ FIRST_NIGHT = date(2024, 2, 29)
 RETRAINED = FIRST_NIGHT + timedelta(days=TINY.retraining.cool_down_days)
 LAST_NIGHT = RETRAINED + timedelta(days=1)
 SLOTS_A_DAY = 40
+SEEN = (("drift_report", "no_drift"), ("performance_report", "performs"), ("hindcasts", "complete"))
 SERVED = ("batch_seconds", "forecasts_per_second")
 
 # The till of one café could not be read on the 5th: that hour's orders are delivered two days later.
@@ -56,7 +59,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     for day in days_between(FIRST_NIGHT, LAST_NIGHT):
         _land(driver, day)
         story.runs += driver.nights()
-        for asset, name in (("drift_report", "no_drift"), ("performance_report", "performs")):
+        for asset, name in SEEN:
             story.checks[day, name] = last_check(driver, asset, name)
         story.asked[day] = driver.tick(FIRST_MODEL_SENSOR) + driver.tick(CHECKS_SENSOR)
         story.runs += [driver.run(request) for request in story.asked[day]]
@@ -99,6 +102,7 @@ def test_every_stage_has_been_through(life: Life) -> None:
         "registered_version",
         "deployment",
         "batch_predictions",
+        "hindcasts",
         "drift_report",
         "performance_report",
         "diagnosis",
@@ -147,6 +151,27 @@ def test_there_is_no_forecast_before_there_is_a_model_but_the_slots_are_kept(lif
     rows = life.read("batch_predictions", FIRST_NIGHT, FIRST_NIGHT)
     assert rows.height == SLOTS_A_DAY
     assert rows["score"].null_count() == SLOTS_A_DAY
+
+
+def test_what_a_day_brought_is_held_against_what_its_version_says_just_before_each_slot(life: Life) -> None:
+    forecast = life.read("batch_predictions").drop_nulls("score").select("slot_id", "model_version", "event_day")
+    made = life.read("hindcasts")
+    known = forecast.filter(pl.col("event_day") <= LAST_NIGHT)
+
+    assert made.select("slot_id", "model_version").sort("slot_id").equals(known.drop("event_day").sort("slot_id"))
+    # The last training learnt of the same slots at the same moments, and its rows say what was known then.
+    day = life.driver.ledger.last_training_day(TINY.name)
+    learnt = life.read("training_set", day, day).filter(pl.col("moment") == "online").join(made, on="slot_id")
+    assert learnt.height
+    registry = plain_clients(life.driver.settings)[0]
+    for (number,), rows in learnt.group_by("model_version"):
+        version = registry.version(TINY.name, number)
+        again = scoring.score(registry.estimator(version), rows, version.features, TINY)
+        assert again == pytest.approx(rows["hindcast"].to_numpy())
+        assert (rows["event_timestamp"] == rows["event_timestamp_right"]).all()
+    assert life.checks[LAST_NIGHT, "complete"].passed
+    news = life.read("performance_report").filter(pl.col("model_version").is_not_null())["settled_news"]
+    assert news.drop_nulls().abs().max() > 0
 
 
 def test_the_discounts_make_the_forecasts_fail_with_an_error(life: Life) -> None:
@@ -251,7 +276,8 @@ def test_how_long_the_forecasts_of_a_night_took_is_told_from_the_first_version_o
 def test_how_long_forecasts_of_an_earlier_release_took_is_not_known(life: Life, tmp_path: Path) -> None:
     shutil.copytree(life.driver.settings.root, tmp_path / "home")
     driver = Driver(TINY, Settings(home=tmp_path / "home"))
-    for table, since in (("batch_predictions", ["batch_seconds"]), ("performance_report", list(SERVED))):
+    report_since = [*SERVED, "settled_news"]
+    for table, since in (("batch_predictions", ["batch_seconds"]), ("performance_report", report_since)):
         rows = driver.lake.read(f"{TINY.name}/{table}").drop(since)
         shutil.rmtree(driver.lake.path(f"{TINY.name}/{table}"))
         driver.lake.write(f"{TINY.name}/{table}", rows, FIRST_NIGHT, LAST_NIGHT)

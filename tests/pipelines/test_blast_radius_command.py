@@ -123,6 +123,7 @@ def test_everything_made_from_the_day_is_listed_and_nothing_before_it(story: Sto
     assert found["raw/orders"] == [BROKEN]
     assert found["features/cafe_orders"] == AFTER
     assert found["batch_predictions"] == AFTER
+    assert found["hindcasts"] == AFTER
     assert found["training_set"] == [SECOND_MODEL]
     assert found["deployment"] == [SECOND_MODEL]
     assert found["online_features"] == AFTER
@@ -155,6 +156,7 @@ def test_only_what_was_listed_is_made_again(story: Story) -> None:
     assert set(changed.pop("issued_predictions")) <= set(AFTER)
     assert changed["features/cafe_orders"] == AFTER
     assert changed["batch_predictions"] == AFTER
+    assert changed["hindcasts"] == AFTER
     for table, days in changed.items():
         assert set(days) <= set(listed[table]), table
     untouched = {"training_set", "ledger", "validated/slots", "raw/slots", "features/cafe_seats"}
@@ -228,7 +230,9 @@ def test_a_check_means_its_partition_and_a_version_its_forecasts(story: Story) -
 
     named, radius = story.project.radius("version:1")
     assert [version.number for version in radius.versions] == [1]
-    assert list(radius.live) == days_between(FIRST_NIGHT + timedelta(days=1), SECOND_MODEL)
+    issued = days_between(FIRST_NIGHT + timedelta(days=1), SECOND_MODEL)
+    assert list(radius.live) == issued
+    assert list(radius.partitions["hindcasts"]) == [day + timedelta(days=1) for day in issued]
     assert story.project.repair(named) == []
 
     named, _ = story.project.radius(f"performance_report:performs:{LAST_NIGHT}")

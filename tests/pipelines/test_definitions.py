@@ -84,7 +84,8 @@ def test_the_lineage_goes_the_way_of_the_design(pipeline: Pipeline, definitions:
     assert upstream("deployment") == {"registered_version", "training_set"}
     assert upstream("batch_predictions") == {"validated", "features", "deployment"}
     assert upstream("drift_report") == {"batch_predictions", "validated"}
-    assert upstream("performance_report") == {"batch_predictions", "validated"}
+    assert upstream("hindcasts") == {"validated", "features", "batch_predictions"}
+    assert upstream("performance_report") == {"batch_predictions", "hindcasts", "validated"}
     assert upstream("diagnosis") == {"drift_report", "performance_report"}
 
 
