@@ -89,7 +89,7 @@ def page(pipeline: Pipeline, day: date, night: Night, lake: Lake) -> dict[str, A
     concern = report.errors or (night.concept and night.concept.errors) or (night.outlook and night.outlook.errors)
     if concern or day.weekday() == pipeline.monitor.report_weekday:
         metadata |= {**_outlook_picture(pipeline, day, lake), **_value_picture(pipeline, night)}
-        metadata |= _speed_picture(pipeline, day, lake)
+        metadata |= {**_speed_picture(pipeline, day, lake), **_level_picture(pipeline, night)}
     metadata["served"] = night.served.text
     if night.outlook:
         metadata["estimated"] = outlook_text(night.outlook)
@@ -175,6 +175,22 @@ def _speed_picture(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any]:
     title = f"The forecasts issued at the close of {known['day'][-1]} took {last:.3g} s, {rate:,.0f} a second"
     png = plots.over_days(known["day"].to_list(), {"seconds": known["batch_seconds"].to_list()}, title, "seconds")
     return {"speed": dg.MetadataValue.md(stage.image(png, title))}
+
+
+def _level_picture(pipeline: Pipeline, night: Night) -> dict[str, Any]:
+    """What happened minus what was forecast on each day, and what of it was no news that came later."""
+    from lifecycle import plots
+
+    told = dict(night.concept.level_by_day) if night.concept else {}
+    if night.concept is None or len(told) < 2:
+        return {}
+    lines: dict[str, list[float | None]] = {
+        "as forecast": [night.concept.errors_by_day[day].level for day in told],
+        "apart from later news": [*told.values()],
+    }
+    last, unit = max(told), "log-odds" if pipeline.task == "classification" else pipeline.label.name
+    title = f"What happened minus what was forecast, apart from later news, was {told[last]:+.2f} on {last}"
+    return {"level": dg.MetadataValue.md(stage.image(plots.over_days(list(told), lines, title, unit), title))}
 
 
 def _drawn(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame":

@@ -27,7 +27,8 @@ SPANS = (1, 3)  # days: where a day has few values, what shows in one may be cha
 LEAST_PAST = 28  # days: of fewer the most that any had says little of the next
 DIGITS = 9  # significant ones; those after them depend on the order in which a sum was made
 EDGE = 0.1  # of the width of what was seen; values that a record day puts just beyond it are no strangers
-RECORDS = 2  # nor those beyond by as many times what the last record was beyond all other days: tails may be heavy
+OUTSIDE = 0.25  # of that width; values beyond by more are no record of a season that goes on
+RECORDS = 2  # neither are those beyond by so many times what the last record was beyond all other days
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,15 @@ class _Seen:
     ----------
     past : the column. order : (rows with a value,) their places, values ascending and days within them.
     starts : (values,) where each different value begins among these.
-    low, high : from where to where a value beyond all of them is a record, no stranger.
+    record : from where to where a value beyond all of them is a record, no stranger.
+    reach : likewise, to be outside all of them.
     """
 
     past: _Values
     order: np.ndarray
     starts: np.ndarray
-    low: float
-    high: float
+    record: tuple[float, float]
+    reach: tuple[float, float]
 
     @property
     def different(self) -> np.ndarray:
@@ -87,17 +89,18 @@ class _Seen:
 
         seen, value = self.different, asked.values
         known = seen[np.minimum(np.searchsorted(seen, value), seen.size - 1)] == value
-        beyond = self.beyond(asked)
+        low, high = self.record
         with np.errstate(invalid="ignore"):
-            record = ((value < seen[0]) | (seen[-1] < value)) & ~beyond
+            record = ((low <= value) & (value < seen[0])) | ((seen[-1] < value) & (value <= high))
         return np.asarray(np.isfinite(value) & ~known & ~record)
 
-    def beyond(self, asked: _Values) -> np.ndarray:
-        """(rows,) whether a value is beyond all of those seen by more than a record is."""
+    def outside(self, asked: _Values) -> np.ndarray:
+        """(rows,) whether a value is so far beyond all of those seen that no record is."""
         import numpy as np
 
+        low, high = self.reach
         with np.errstate(invalid="ignore"):
-            return np.asarray((asked.values < self.low) | (self.high < asked.values))
+            return np.asarray((asked.values < low) | (high < asked.values))
 
     def usual(self) -> list[float]:
         """Of past days, oldest first, the share of strangers, each being held against all others."""
@@ -131,7 +134,7 @@ def find_strangers(
     -----
     The share of strangers among a day's rows, and the mean of it over three days, is held against those of all days
     before, for each of which the others are what was seen: a column whose values never repeat has as many on any day.
-    Those beyond all that was seen need no such comparison, as no day before had any. What they cost is asked of the
+    Those outside all that was seen need no such comparison, as no day before had any. What they cost is asked of the
     champion, as of values that are lost. A source that begins to tell more digits looks the same for the first days;
     that nothing is wrong, only a person can tell.
     """
@@ -167,11 +170,11 @@ def _of_column(
     shares = now.shares(strange, seen.common)
     if max(shares.values(), default=0.0) <= LEAST_MOVED:
         return
-    beyond, usual = seen.beyond(now), seen.usual()
-    among = now.shares(beyond, seen.common)
-    outside = [day for day in days if len(usual) >= LEAST_PAST and among.get(day, 0.0) > LEAST_MOVED]
+    outside, usual = seen.outside(now), seen.usual()
+    among = now.shares(outside, seen.common)
     more = [day for day in days if _more_than_ever(shares, day, usual)]
-    for flags, flagged in ((strange, more), (beyond, [day for day in outside if day not in more])):
+    far = [day for day in days if day not in more and len(usual) >= LEAST_PAST and among.get(day, 0.0) > LEAST_MOVED]
+    for flags, flagged in ((strange, more), (outside, far)):
         if not flagged:
             continue
         swap = lost_instead(profile, rescoring.some(), asked[name].filter(pl.Series(flags)), rescoring)
@@ -208,12 +211,16 @@ def _seen(past: _Values, profile: NumericProfile) -> _Seen | None:
     starts = np.flatnonzero(np.diff(past.values[order], prepend=-np.inf))
     if starts.size < 2:
         return None
-    low, high = past.values[order[0]], past.values[order[-1]]
-    edge = EDGE * (high - low)
-    below, above = max(edge, RECORDS * _ahead(past, order)), max(edge, RECORDS * _ahead(past, order[::-1]))
+    return _Seen(past, order, starts, _reach(past, order, profile, EDGE), _reach(past, order, profile, OUTSIDE))
+
+
+def _reach(past: _Values, order: np.ndarray, profile: NumericProfile, share: float) -> tuple[float, float]:
+    """How far values may be beyond all of those seen, by a share of their width; see ``RECORDS``."""
+    low, high = float(past.values[order[0]]), float(past.values[order[-1]])
+    below, above = (max(share * (high - low), RECORDS * _ahead(past, ends)) for ends in (order, order[::-1]))
     # What the version has learnt from may come again, though it has not of late.
-    reach = (float(low) - below, float(high) + above, *(profile.learnt or ()))
-    return _Seen(past, order, starts, min(reach), max(reach))
+    reach = (low - below, high + above, *(profile.learnt or ()))
+    return min(reach), max(reach)
 
 
 def _ahead(past: _Values, order: np.ndarray) -> float:

@@ -19,7 +19,7 @@ from pipelines.rollback import rollback
 from resources.configured import _feature_store, plain_clients, plain_feature_store
 from resources.registry import Registry, Version
 from resources.settings import Settings
-from tests.tiny import FIRST_DAY, TINY, VIEWS, variant
+from tests.tiny import FIRST_DAY, TINY, VIEWS, last_check, variant
 
 ORDERS, SEATS = VIEWS
 assert isinstance(ORDERS, WindowView)
@@ -137,6 +137,7 @@ def test_a_model_is_not_trained_and_judged_on_features_the_champion_does_not_kno
 def test_a_feature_is_replaced_by_declaring_retraining_and_removing(home: Home) -> None:
     driver = home.driver(BOTH)
     assert driver.build_history(FIRST_DAY, SECOND_MODEL).success, "adding is allowed"
+    assert driver.night(SECOND_MODEL).success
     assert driver.retrain(SECOND_MODEL).success
     assert driver.ledger.entries(TINY.name)["event"].to_list()[-1] == "promotion"
     second = home.champion()
@@ -148,6 +149,10 @@ def test_a_feature_is_replaced_by_declaring_retraining_and_removing(home: Home) 
     forecasts = driver.lake.read(f"{TINY.name}/batch_predictions", SECOND_MODEL + NIGHT, SECOND_MODEL + NIGHT)
     assert forecasts["model_version"].unique().to_list() == [2]
     assert forecasts["score"].is_finite().all()
+    # What the first version forecast the night before can no longer be hindcast by it, and the night goes on.
+    seen = last_check(driver, "hindcasts", "complete")
+    assert (seen.passed, seen.severity) == (False, "WARN")
+    assert seen.message.endswith("; version 1 takes features that are declared otherwise now")
     page = json.loads((home.settings.reports / TINY.name / "features.json").read_text())
     assert set(page["gone"]) == set(OLD_NAMES)
 
