@@ -69,6 +69,7 @@ def _false_alarms(found: Mapping[str, Any]) -> Iterator[Measurement]:
 
 def _detection(found: Mapping[str, Any]) -> Iterator[Measurement]:
     costly = [row for row in found["faults"] if row["cost"] >= COSTLY and row["kind"] != "label_shift"]
+    of_labels = [row for row in found["faults"] if row["cost"] >= COSTLY and row["kind"] == "label_shift"]
     if costly:
         days = max(NIGHTS + 1 if row["days_median"] is None else row["days_median"] for row in costly)
         how = (
@@ -76,6 +77,9 @@ def _detection(found: Mapping[str, Any]) -> Iterator[Measurement]:
             f"average of their injections, the largest median of days until an error; {NIGHTS + 1}: not found in "
             f"{NIGHTS}."
         )
+        if of_labels:
+            shifts = ", ".join(f"{row['size']:+g}: {row['days_median'] or 'not found'}" for row in of_labels)
+            how += f" Shifts of the labels, of which no test finds all, by size in log-odds: {shifts}."
         yield Measurement("detect_days_max", days, "days", f"≤ {found['within_days']}", how)
     share = found["costly"]["by_any_monitor"]
     if share is not None:

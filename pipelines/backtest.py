@@ -164,7 +164,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--policies", help="comma-separated; default all")
     parser.add_argument("--worlds", type=int, default=8, help="shuffled worlds of each kind; 0: no alarms, no faults")
-    parser.add_argument("--fault-worlds", type=int, default=3, help="of these, worlds in which faults are injected")
+    parser.add_argument("--fault-worlds", type=int, default=6, help="of these, worlds in which faults are injected")
     parser.add_argument("--fault-starts", type=int, default=2, help="days on which each fault is injected")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="default: one for each core")
     parser.add_argument("--fresh", action="store_true", help="train everything again")

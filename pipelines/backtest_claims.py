@@ -59,27 +59,28 @@ def _found_in_time(detection: Mapping[str, Any]) -> list[tuple[str, float | None
     """
     text = f"faults that cost a tenth of the skill, found within {detection['within_days']} days"
     found = [(text, detection["costly"]["by_any_monitor"])]
-    of_labels = [row for row in detection["faults"] if row["kind"] == "label_shift"]
+    labels = [row for row in detection["faults"] if row["kind"] == "label_shift"]
     inputs = [row for row in detection["faults"] if row["kind"] != "label_shift"]
-    costly, of_labels = ([row for row in rows if row["costly"]] for rows in (inputs, of_labels))
+    costly, of_labels = ([row for row in rows if row["costly"]] for rows in (inputs, labels))
     if costly and of_labels:
         found.append(("– those in the inputs", _of_injections(costly)))
-    found += _by_fault(inputs, detection["within_days"])
+    found += _by_fault(inputs, "inputs", detection["within_days"])
     if not costly or not of_labels:
         return found
     most = {limit["size"]: limit["most"] for limit in detection.get("labels", ())}
     known = [{**row, "costly_found": most[row["size"]]} for row in of_labels if most.get(row["size"]) is not None]
     could = f" (any test that errs on one night in twenty: at most {percent(_of_injections(known))})" if known else ""
-    return [*found, (f"– those in the labels{could}", _of_injections(of_labels))]
+    found.append((f"– those in the labels{could}", _of_injections(of_labels)))
+    return found + _by_fault(labels, "labels", detection["within_days"])
 
 
-def _by_fault(faults: Sequence[Mapping[str, Any]], within: int) -> list[tuple[str, float | None]]:
+def _by_fault(faults: Sequence[Mapping[str, Any]], where: str, within: int) -> list[tuple[str, float | None]]:
     """Share of the faults (kind, column and size) that are costly on average and found in time more often than not."""
     costly = [row for row in faults if row["cost"] >= COSTLY]
     if not costly:
         return []
     in_time = sum(row["days_median"] is not None and row["days_median"] <= within for row in costly)
-    text = f"– of the {len(costly)} faults in the inputs that cost as much on average, those whose median is in time"
+    text = f"– of the {len(costly)} faults in the {where} that cost as much on average, those whose median is in time"
     return [(text, in_time / len(costly))]
 
 

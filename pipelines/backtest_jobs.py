@@ -63,7 +63,7 @@ class Plan:
     split: date
     policies: tuple[str, ...]
     worlds: int = 8
-    fault_worlds: int = 3
+    fault_worlds: int = 6
     fault_starts: int = 2
 
 

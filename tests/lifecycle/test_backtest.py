@@ -190,3 +190,20 @@ def _another_future(frame: pl.DataFrame, seen: date) -> pl.DataFrame:
         pl.when(unknown).then(1 - pl.col("label")).otherwise(pl.col("label")).alias("label"),
         *(pl.when(later).then(3 - 2 * pl.col(name)).otherwise(pl.col(name)).alias(name) for name in ("staff", "hour")),
     )
+
+
+def test_forecasts_stand_beside_what_their_champion_says_at_the_last_moment() -> None:
+    nightly = rows()
+    later = nightly.with_columns(pl.lit("online").alias("moment"), pl.col("staff") + 0.3)
+    known = later.filter(pl.int_range(pl.len()) % 10 != 0)  # some were announced too late to be asked about
+    both = pl.concat([nightly, known]).sort("day", "event_key", "moment")
+    lived = world(both)
+    champion = lived.train(FIRST_NIGHT)
+    made = lived.forecasts(champion, CHANGE, CHANGE + timedelta(days=3))
+
+    expected = known.with_columns(pl.Series("again", champion.score(known, PIPELINE)))
+    joined = made.join(expected.select("event_key", "again"), on="event_key", how="left", maintain_order="left")
+    assert joined["hindcast"].equals(joined["again"], check_names=False)
+    assert 0 < made["hindcast"].null_count() < made.height / 5
+    judged = champion.judged.filter(pl.col("hindcast").is_not_null())
+    assert (judged["hindcast"] > judged["score"]).mean() > 0.9, "of the judged days, too"

@@ -84,6 +84,29 @@ def test_a_column_whose_values_never_repeat_has_strangers_every_day() -> None:
     assert strangers(rows(84, 4).with_columns(pl.col("mean") * 0.9)) == []
 
 
+def test_a_column_that_never_repeats_is_called_where_its_values_lie_outside_all_that_came() -> None:
+    low, high = float(BEFORE["mean"].min()), float(BEFORE["mean"].max())  # type: ignore[arg-type]
+
+    def at(value: float, learnt: tuple[float, float] | None = None) -> list[tuple[str, str]]:
+        window = rows(84, 4).with_columns(pl.col("mean") / 60 + value - 1)
+        return [(jump.name, jump.how) for jump in strangers(window, limit=0.0005, learnt=learnt)]
+
+    assert set(at(low - 0.4 * (high - low))) == {("mean", "unseen")}
+    assert at(high + 0.15 * (high - low)) == [], "a season goes on"
+    assert at(low - 0.4 * (high - low), learnt=(0.0, high)) == [], "what was learnt from may come again"
+
+
+def test_how_far_the_last_record_was_ahead_of_other_days_may_be_gone_again() -> None:
+    wide = float(BEFORE["mean"].max() - BEFORE["mean"].min())  # type: ignore[operator]
+    top = float(BEFORE["mean"].max())  # type: ignore[arg-type]
+    stormy = BEFORE.with_columns(
+        pl.when(pl.col("day") == MONDAY + timedelta(days=40)).then(top + 0.5 * wide).otherwise("mean").alias("mean")
+    )
+    window = rows(84, 4).with_columns(pl.col("mean") / 60 + top + wide)
+    assert strangers(window, before=stormy, limit=0.0005) == []
+    assert strangers(window, limit=0.0005) != []
+
+
 def test_a_record_is_no_stranger_and_what_is_over_is_not_called() -> None:
     highest = float(BEFORE["heat"].max())  # type: ignore[arg-type]
     assert strangers(rows(84, 4).with_columns(heat=pl.lit(highest + 1.5))) == []
