@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import math
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -156,8 +158,17 @@ _BENCH: list[Bench] = []
 
 
 def _open(bench: Bench) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     quiet_environment()
     _BENCH[:] = [bench]
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is gone, in the middle of a piece: nobody waits for it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(job: Job) -> Any:
