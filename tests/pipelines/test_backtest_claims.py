@@ -31,17 +31,19 @@ def test_faults_of_inputs_and_of_labels_are_told_apart_and_what_no_test_could_fi
         fault("unit_change", 2.0, 0.2, 0.5, median=4.0),
         fault("missing", 0.1, 0.01, 0.0),  # costs next to nothing
         fault("label_shift", 0.5, 0.6, 0.0),
-        fault("label_shift", 2.0, 3.0, 1.0),
+        fault("label_shift", 2.0, 3.0, 1.0, median=2.0),
         share=0.625,
         labels=[{"size": 0.5, "most": 0.3}, {"size": 2.0, "most": 1.0}],
     )
-    total, inputs, by_fault, labels = claims(content)
+    total, inputs, by_fault, labels, labels_by_size = claims(content)
     assert total[1:] == ["≥ 100%", "62.5%", "missed"]
     assert inputs[2:] == ["75.0%", "missed"]
     assert by_fault[2:] == ["50.0%", "missed"]
     assert "of the 2 faults" in by_fault[0]
     assert labels[2:] == ["50.0%", "missed"]
     assert "at most 65%" in labels[0]
+    assert "of the 2 faults in the labels" in labels_by_size[0]
+    assert labels_by_size[2:] == ["50.0%", "missed"]
 
 
 def test_without_faults_of_the_labels_there_is_nothing_to_tell_apart() -> None:
