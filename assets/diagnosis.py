@@ -392,6 +392,7 @@ def _specs(pipeline: Pipeline) -> tuple[dg.AssetSpec, ...]:
         deployment,
         drift_report,
         features,
+        hindcasts,
         online_features,
         performance_report,
         raw,
@@ -411,6 +412,7 @@ def _specs(pipeline: Pipeline) -> tuple[dg.AssetSpec, ...]:
         registered_version,
         deployment,
         batch_predictions,
+        hindcasts,
         drift_report,
         performance_report,
     )

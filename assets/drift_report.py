@@ -12,6 +12,7 @@ from assets import stage
 from assets.batch_predictions import predictions_table
 from assets.examples import read_labels
 from assets.scored_again import score_again
+from lifecycle.hindcasts import HINDCAST
 from lifecycle.pipeline import Pipeline
 from resources.evidently import write_report
 from resources.lake import Lake
@@ -180,7 +181,10 @@ def _by_night(judged: "pl.DataFrame | None") -> "pl.DataFrame | None":
     """Judged rows by the night that would have forecast them, as those issued are, not by the day of their event."""
     import polars as pl
 
-    return judged if judged is None else judged.with_columns(pl.col("day") - pl.duration(days=1))
+    if judged is None:
+        return None
+    # What was served is looked at beside it, and has no hindcasts when its inputs are monitored.
+    return judged.drop(HINDCAST, strict=False).with_columns(pl.col("day") - pl.duration(days=1))
 
 
 def _table(found: Mapping[date, _Compared]) -> "pl.DataFrame":

@@ -44,8 +44,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 pipeline,
                 asset,
                 COMPLETE,
-                f"Every forecast of the day has a hindcast of the moment {moment.name!r}, from features as they were "
-                "declared when its version was trained. Without them the day's luck counts as the model's error.",
+                f"Forecasts of the day have hindcasts of the moment {moment.name!r}, from features as they were "
+                "declared when their version was trained. Without them the day's luck counts as the model's error.",
             )
         ],
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -60,11 +60,13 @@ def build(pipeline: Pipeline) -> dg.Definitions:
         versions = _versions(pipeline, days, lake, registry)
         changed = {version.number for version in versions.values() if not as_declared(pipeline, registry, version)}
         made = [
-            _hindcast(pipeline, day, version, lake, feature_store, registry)
+            # What a version whose features are gone has said before stays.
+            _made_before(pipeline, day, lake)
+            if version.number in changed
+            else _hindcast(pipeline, day, version, lake, feature_store, registry)
             for day, version in versions.items()
-            if version.number not in changed
         ]
-        _write(pipeline, days, made, lake)
+        _write(pipeline, days, [rows for rows in made if rows is not None], lake)
         forecasts = _forecasts(pipeline, days, lake)
         forecasts = read_with_hindcasts(pipeline, forecasts, days[0], days[-1], lake)
         yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(pipeline, forecasts))
@@ -146,6 +148,11 @@ def _hindcast(
     )
 
 
+def _made_before(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame | None":
+    table = hindcasts_table(pipeline)
+    return lake.read(table, day, day) if lake.exists(table) else None
+
+
 def _write(pipeline: Pipeline, days: Sequence[date], made: "Sequence[pl.DataFrame]", lake: Lake) -> None:
     """Where nothing was made, what was made before goes."""
     import polars as pl
@@ -184,14 +191,17 @@ def _metadata(pipeline: Pipeline, forecasts: "pl.DataFrame") -> dict[str, Any]:
 
 
 def _complete(asset: dg.AssetKey, forecasts: "pl.DataFrame", changed: Collection[int]) -> dg.AssetCheckResult:
+    """An event that was announced, or takes place, too early to be asked about again has none, and none is missed."""
     import polars as pl
 
-    without = forecasts.filter(~pl.col(HINDCAST).is_finite().fill_null(value=False))
-    message = f"{forecasts.height} forecasts, each with a hindcast" if forecasts.height else "nothing was forecast"
-    if without.height:
-        days = without["event_day"].unique().sort()
-        message = f"{without.height} of {forecasts.height} forecasts have no hindcast, of {days[0]} to {days[-1]}"
+    has = pl.col(HINDCAST).is_finite().fill_null(value=False)
+    by_day = forecasts.group_by("event_day").agg(has.any().alias("has")).filter(~pl.col("has"))
+    missing = by_day["event_day"].sort().to_list()
+    count, some = forecasts.height, forecasts.filter(has).height
+    message = f"{some} of {count} forecasts have a hindcast" if count else "nothing was forecast"
+    if missing:
+        message += f"; none of {missing[0]}" + (f" to {missing[-1]}, {len(missing)} days" if missing[1:] else "")
     if changed:
         numbers = ", ".join(map(str, sorted(changed)))
         message += f"; version {numbers} takes features that are declared otherwise now"
-    return stage.passed(asset, COMPLETE, not without.height, message, warn=True)
+    return stage.passed(asset, COMPLETE, not missing, message, warn=True)

@@ -87,7 +87,7 @@ def _finer(pipeline: Pipeline, edge: Edge) -> Edge:
         return replace(edge, why="hindcast by the version that issued it")
     if (edge.upstream, edge.downstream) == ("deployment", PREDICTIONS):
         return replace(edge, latest=None, why="forecast with the version it let serve")
-    if edge.latest:
+    if edge.latest and edge.latest > edge.earliest:
         return replace(edge, why=f"a window of {edge.latest - edge.earliest + 1} days")
     return edge
 
@@ -167,13 +167,15 @@ class Lineage:
         """What would come out otherwise if it were made again, leaving the models as they are.
 
         Not the forecasts that are touched by their model alone, nor what was made of these; and not what is judged of
-        forecasts as they were issued, unless the new ones are to count as issued (``reissue``).
+        forecasts as they were issued, unless the new ones are to count as issued (``reissue``): hindcasts tell what
+        came after these.
         """
-        issued = set() if reissue else {(PREDICTIONS, PERFORMANCE), (HINDCASTS, PERFORMANCE)}
+        as_issued = set() if reissue else {(PREDICTIONS, PERFORMANCE)}
+        kept = {*LEARNT, *(() if reissue else (HINDCASTS,))}
         left = [
             edge
             for edge in self.edges
-            if not {edge.upstream, edge.downstream} & set(LEARNT) and (edge.upstream, edge.downstream) not in issued
+            if not {edge.upstream, edge.downstream} & kept and (edge.upstream, edge.downstream) not in as_issued
         ]
         return walk(named, left, self.materialized, self._evidence(()))
 

@@ -84,10 +84,9 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 asset,
                 NO_CONCEPT_DRIFT,
                 "The champion's errors have not grown beyond what its forecasts announce, and as much happens as it "
-                "forecasts, apart from later news (CUSUM over days, one false alarm in "
-                f"{pipeline.monitor.concept_false_alarm_days:g} days each; for large changes the level of the last "
-                f"days, one false night in {1 / pipeline.monitor.level_false_share:g}). A failure may ask for a "
-                "retraining.",
+                f"forecasts (CUSUM over days, one false alarm in {pipeline.monitor.concept_false_alarm_days:g} days "
+                "each; for large changes the level of the last days apart from later news, one false night in "
+                f"{1 / pipeline.monitor.level_false_share:g}). A failure may ask for a retraining.",
             ),
             stage.check(
                 pipeline,

@@ -78,7 +78,8 @@ def _detection(found: Mapping[str, Any]) -> Iterator[Measurement]:
             f"{NIGHTS}."
         )
         if of_labels:
-            shifts = ", ".join(f"{row['size']:+g}: {row['days_median'] or 'not found'}" for row in of_labels)
+            found_in = [(row["size"], row["days_median"]) for row in of_labels]
+            shifts = ", ".join(f"{size:+g}: {'not found' if days is None else days}" for size, days in found_in)
             how += f" Shifts of the labels, of which no test finds all, by size in log-odds: {shifts}."
         yield Measurement("detect_days_max", days, "days", f"≤ {found['within_days']}", how)
     share = found["costly"]["by_any_monitor"]

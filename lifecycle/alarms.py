@@ -166,6 +166,9 @@ class Injection:
 def inject_and_watch(clean: CleanRun, fault: Fault, start: date, nights: int = NIGHTS) -> Injection:
     """Put a fault into everything the champion gets from a day on, and watch the nights that follow.
 
+    A shift of the labels leaves features as they were. Those that tell of the last hours' outcomes would follow it, and
+    part of the shift would be news to hindcasts: of such a shift the level as it is tells, and it takes longer.
+
     Parameters
     ----------
     clean : the same nights without the fault, with the memory of the nights before ``start`` minus one kept.

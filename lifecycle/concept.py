@@ -53,8 +53,8 @@ class Concept:
     ----------
     errors_by_day : by day in order, of the days with labels.
     changes : changes of the excess by CUSUM, in order. ``adwin``: by ADWIN, which is slower and shown beside it.
-    level_by_day : the level apart from what news explains, which is what is watched; of days that have one.
-    levels : changes of it by CUSUM, in order.
+    level_by_day : the level apart from what news explains, of days that have one.
+    levels : changes of the level by CUSUM, in order.
     errors, warnings : changes found in the last days: for the worse or away from what is forecast by CUSUM; by ADWIN.
     """
 
@@ -107,8 +107,9 @@ def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: da
 
     Two series are watched. The excess of the loss grows whenever forecasts get worse, of whatever kind the change is;
     but where less happens than was forecast the loss often falls, as the rare outcome is the dear one, while the
-    forecasts are wrong: that shows in the level, apart from what only became known after the forecasts. A large change
-    of the level shows in the mean of the last days before the sum that waits for any change has grown to its limit.
+    forecasts are wrong: that shows in the level. A large change of it shows in the mean of the last days before the sum
+    that waits for any change has grown to its limit, and soonest apart from what only became known after the forecasts.
+    The sum is of the level as it is: a change of which features of the last hours tell must not pass for news for ever.
 
     Parameters
     ----------
@@ -123,7 +124,8 @@ def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: da
     ordered = {day: errors[day] for day in sorted(errors) if day <= today}
     days = np.array(list(ordered), dtype="datetime64[D]")
     excess = np.array([day.excess for day in ordered.values()], dtype=float)
-    level = levels_told(list(ordered.values()))
+    level = np.array([np.nan if day.level is None else day.level for day in ordered.values()], dtype=float)
+    told = levels_told(list(ordered.values()))
     changes, slower = cusum(excess, days, rule.concept_false_alarm_days), adwin(excess, days)
     levels = cusum(level, days, rule.concept_false_alarm_days)
     newest = max(ordered, default=date.min)
@@ -131,12 +133,12 @@ def concept_drift(errors: Mapping[date, DayErrors], rule: MonitorRule, today: da
         newest = today
     # An alarm may come with labels that are late, on a day that is long past by then.
     since = newest - timedelta(days=max(HEARD_DAYS, 1 + wait_days))
-    last_days = shift(level, days, LAST_DAYS) if newest in ordered else None
+    last_days = shift(told, days, LAST_DAYS) if newest in ordered else None
     grown = [change for change in changes if change.alarm_day > since and change.direction == "worse"]
     away = [change for change in levels if change.alarm_day > since and abs(change.after) > abs(change.before)]
     return Concept(
         errors_by_day=ordered,
-        level_by_day={day: told for day, told in zip(ordered, level.tolist(), strict=True) if np.isfinite(told)},
+        level_by_day={day: value for day, value in zip(ordered, told.tolist(), strict=True) if np.isfinite(value)},
         changes=tuple(changes),
         adwin=tuple(slower),
         levels=tuple(levels),
@@ -187,7 +189,7 @@ def _of_last_days(found: Shift | None, rule: MonitorRule) -> tuple[str, ...]:
     """What they say where they moved away from what is forecast."""
     if found is None or found.p_value > rule.level_false_share or abs(found.after) <= abs(found.before):
         return ()
-    chance = f"a t test of {LAST_DAYS} days, p {found.p_value:.2g}"
+    chance = f"a t test of {LAST_DAYS} days apart from later news, p {found.p_value:.2g}"
     return (_level_moved(found.after, found.before, found.day, chance),)
 
 
@@ -198,6 +200,5 @@ def _of_level(change: Change) -> str:
 def _level_moved(after: float, before: float, day: date, found_by: str) -> str:
     return (
         f"{'More' if after > 0 else 'Less'} happens than is forecast since {day}: what happened minus what was "
-        f"forecast, apart from later news (log-odds by classification), went from {before:+.3g} to {after:+.3g} "
-        f"({found_by})."
+        f"forecast (log-odds by classification) went from {before:+.3g} to {after:+.3g} ({found_by})."
     )

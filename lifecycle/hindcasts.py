@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lifecycle.pipeline import Spine
 
 HINDCAST = "hindcast"
-PRIOR_DAYS = 14  # days that say of the news that it counts in full, as it does if hindcasts are calibrated
+SLOPE_SPREAD = 0.5  # how far from one the slope may well be, before days tell it; one is what calibrated hindcasts have
 
 
 def beside_forecasts(scored: pl.DataFrame, spine: Spine, key: Sequence[str]) -> pl.DataFrame:
@@ -66,10 +66,11 @@ def apart_from_news(levels: np.ndarray, news: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    News is a control variate: whatever the slope, the mean keeps moving with a change of what happens, and the levels
-    vary less. The slope is that of least squares, drawn to one (what happened is as far from the forecasts as the
-    hindcasts are) by ``PRIOR_DAYS`` days. Deng et al. (2013), "Improving the sensitivity of online controlled
-    experiments by utilizing pre-experiment data", WSDM.
+    News is a control variate: the levels vary less, and a change of what happens that hindcasts do not see shows whole.
+    One that they see, as features of the last hours may tell of it, is news in part: it shows in the levels themselves.
+    Deng et al. (2013), "Improving the sensitivity of online controlled experiments by utilizing pre-experiment data",
+    WSDM. The slope is the mean of its posterior, normal around one with ``SLOPE_SPREAD`` before any day has told of it:
+    as little as news has varied so far, so little is learnt from it.
 
     Examples
     --------
@@ -82,11 +83,13 @@ def apart_from_news(levels: np.ndarray, news: np.ndarray) -> np.ndarray:
 
     known = np.isfinite(levels) & np.isfinite(news)
     level, told = np.where(known, levels, 0.0), np.where(known, news, 0.0)
-    days, level_sum, told_sum, product, square = (
-        np.concatenate([[0.0], np.cumsum(each)[:-1]]) for each in (known, level, told, level * told, told**2)
+    days, level_sum, told_sum, level_square, square, product = (
+        np.concatenate([[0.0], np.cumsum(each)[:-1]]) for each in (known, level, told, level**2, told**2, level * told)
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.maximum(square - told_sum**2 / days, 0.0)
-        weight = PRIOR_DAYS * spread / days
-        slope = (weight + product - level_sum * told_sum / days) / (weight + spread)
-    return levels - np.where(np.isfinite(slope), slope, 1.0) * told
+        together = product - level_sum * told_sum / days
+        unexplained = np.maximum(level_square - level_sum**2 / days - 2 * together + spread, 0.0) / (days - 1)
+        weight = unexplained / SLOPE_SPREAD**2
+        slope = (weight + together) / (weight + spread)
+    return levels - np.where((days > 1) & np.isfinite(slope), slope, 1.0) * told

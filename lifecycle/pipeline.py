@@ -78,7 +78,7 @@ class Spine:
 
     @property
     def last_moment(self) -> Moment:
-        """The moment at which most is known: that with the shortest lead, the nightly batch where there is no other."""
+        """The moment with the shortest lead before the event, the nightly batch where there is no other."""
         leads = {moment.lead: moment for moment in self.moments if moment.lead is not None}
         return leads[min(leads)] if leads else self.moments[0]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from assets.examples import read_labels, read_spine
 from lifecycle.challenger import DAY, KEY, KNOWN, LABEL, MOMENT, Challenger, train_challenger
+from lifecycle.hindcasts import HINDCAST
 from lifecycle.pipeline import Pipeline
 from resources.feature_store import FeatureStore
 from resources.lake import Lake
@@ -110,7 +111,7 @@ class Trainer:
             found: Challenger = pickle.loads(path.read_bytes())
         except (AttributeError, ImportError):
             return None  # of another release, whose modules were named otherwise
-        return found
+        return found if HINDCAST in found.judged.columns else None  # likewise, when there were no hindcasts
 
     def _train(self, day: date) -> Challenger:
         made = train_challenger(self.pipeline, self.rows, day)

@@ -13,8 +13,10 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from assets import drift_report
 from lifecycle import scoring
 from lifecycle.calendar import days_between
+from lifecycle.monitored_rows import judged_rows
 from pipelines.driver import CHECKS_SENSOR, FIRST_MODEL_SENSOR, Driver, Ran
 from resources.configured import plain_clients
 from resources.settings import Settings
@@ -172,6 +174,19 @@ def test_what_a_day_brought_is_held_against_what_its_version_says_just_before_ea
     assert life.checks[LAST_NIGHT, "complete"].passed
     news = life.read("performance_report").filter(pl.col("model_version").is_not_null())["settled_news"]
     assert news.drop_nulls().abs().max() > 0
+
+
+def test_what_a_champion_served_counts_beside_what_it_was_judged_on(life: Life) -> None:
+    registry = plain_clients(life.driver.settings)[0]
+    version = registry.versions(TINY.name)[-1]
+    judged = drift_report._by_night(registry.judged(version))
+    served = life.read("batch_predictions").filter(pl.col("model_version") == version.number)
+    outcomes = life.read("validated/orders").select("slot_id", label=pl.col("orders").cast(pl.Float64))
+    sample = judged_rows(judged, TINY.task, None, served.join(outcomes, on="slot_id"))
+
+    assert sample is not None
+    assert judged is not None
+    assert sample.frame.height > judged.height
 
 
 def test_the_discounts_make_the_forecasts_fail_with_an_error(life: Life) -> None:

@@ -18,8 +18,8 @@ def alarms(share: float) -> list[dict[str, Any]]:
     ]
 
 
-def fault(kind: str, cost: float, median: float | None) -> dict[str, Any]:
-    return {"kind": kind, "cost": cost, "days_median": median}
+def fault(kind: str, cost: float, median: float | None, size: float = 1.0) -> dict[str, Any]:
+    return {"kind": kind, "size": size, "cost": cost, "days_median": median}
 
 
 CONTENT = {
@@ -33,7 +33,10 @@ CONTENT = {
     "detection": {
         "within_days": 3,
         "costly": {"injections": 8, "by_any_monitor": 0.75},
-        "faults": [fault("missing", 0.5, 1.0), fault("stuck_sensor", 0.2, None), fault("label_shift", 2.0, None)],
+        "faults": [
+            *(fault("missing", 0.5, 1.0), fault("stuck_sensor", 0.2, None)),
+            *(fault("label_shift", 2.0, None, 0.5), fault("label_shift", 3.0, 0.0, -1.0)),
+        ],
     },
     "estimates": [{"policy": "own", "days_ahead": 1, "share_within": 0.8, "weeks": 30}],
 }
@@ -50,6 +53,7 @@ def test_the_figures_of_a_backtest_become_measurements() -> None:
         "estimated_auc_week_share": 0.8,
     }
     assert "within weekday" in found["false_alarm_day_share"].how
+    assert found["detect_days_max"].how.endswith("by size in log-odds: +0.5: not found, -1: 0.0.")
 
 
 def test_what_was_not_measured_is_left_out() -> None:

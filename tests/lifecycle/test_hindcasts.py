@@ -57,6 +57,25 @@ def test_how_far_news_counts_is_learnt_from_the_days_before_alone() -> None:
     assert later[:50] == pytest.approx(told[:50])
 
 
+def test_little_news_teaches_little() -> None:
+    random = np.random.default_rng(2)
+    calm, levels = random.normal(0, 0.02, 40), random.normal(0, 0.3, 40)
+    calm[-1], levels[-1] = 0.5, levels[-1] + 0.5  # the first storm, which hindcasts see as it is
+    for news in (calm, np.append(np.full(39, 2.8e-17), 0.5), np.append(np.zeros(39), 0.5)):
+        assert abs(apart_from_news(levels, news)[-1]) < 1.0
+    steady = apart_from_news(levels, np.full(40, 0.3))
+    assert steady == pytest.approx(levels - 0.3)
+
+
+def test_a_lasting_change_that_hindcasts_see_is_no_news_for_ever() -> None:
+    days = make_days(80, shift_from=50, shift=1.0, seed=3)
+    late = pl.col("day") >= START + timedelta(days=50)
+    odds = (pl.col(HINDCAST) / (1 - pl.col(HINDCAST))) * pl.when(late).then(np.exp(0.8)).otherwise(1.0)
+    errors = errors_by_day(days.with_columns((odds / (1 + odds)).alias(HINDCAST)), "classification")
+    nights = [START + timedelta(days=number) for number in range(52, 80)]
+    assert any(concept_drift(errors, MonitorRule(), night).errors for night in nights)
+
+
 def test_without_news_levels_are_as_they_were() -> None:
     levels, none = np.array([0.3, np.nan, -0.2, 0.1]), np.full(4, np.nan)
     assert apart_from_news(levels, none) == pytest.approx(levels, nan_ok=True)
