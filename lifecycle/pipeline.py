@@ -199,7 +199,7 @@ class MonitorRule:
     of_days: int = 5
     concept_days: int = 90
     concept_false_alarm_days: float = 365.0
-    level_false_share: float = 0.02
+    level_false_share: float = 0.01
     seasonal_weeks: int = 6
     report_weekday: int | None = 6
     alerts: tuple[AlertRule, ...] = SEEDS
