@@ -68,12 +68,16 @@ def test_little_news_teaches_little() -> None:
 
 
 def test_a_lasting_change_that_hindcasts_see_is_no_news_for_ever() -> None:
-    days = make_days(80, shift_from=50, shift=1.0, seed=3)
     late = pl.col("day") >= START + timedelta(days=50)
     odds = (pl.col(HINDCAST) / (1 - pl.col(HINDCAST))) * pl.when(late).then(np.exp(0.8)).otherwise(1.0)
-    errors = errors_by_day(days.with_columns((odds / (1 + odds)).alias(HINDCAST)), "classification")
     nights = [START + timedelta(days=number) for number in range(52, 80)]
-    assert any(concept_drift(errors, MonitorRule(), night).errors for night in nights)
+
+    def found(seed: int) -> bool:
+        days = make_days(80, shift_from=50, shift=1.0, seed=seed)
+        errors = errors_by_day(days.with_columns((odds / (1 + odds)).alias(HINDCAST)), "classification")
+        return any(concept_drift(errors, MonitorRule(), night).errors for night in nights)
+
+    assert sum(map(found, range(8))) >= 6
 
 
 def test_without_news_levels_are_as_they_were() -> None:
