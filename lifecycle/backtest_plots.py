@@ -86,9 +86,12 @@ def detection_map(faults: Sequence[Mapping[str, Any]], within: int, title: str) 
     for fault in faults:
         grouped.setdefault(fault["name"].rsplit(":", 1)[0], []).append(fault)
     widest = max((len(group) for group in grouped.values()), default=1)
-    figure, (axes,) = _figure(title, left=0.34, bottom=0.06)
-    figure.set_size_inches(9, 1.2 + 0.52 * max(len(grouped), 1))
-    figure.subplots_adjust(top=0.93)
+    figure, (axes,) = _figure(title, left=0.34)
+    # Margins in inches: the more faults, the taller the picture.
+    height = 1.2 + 0.52 * max(len(grouped), 1)
+    figure.set_size_inches(9, height)
+    axes.set_position((0.34, 0.5 / height, 0.635, 1 - 1.1 / height))
+    figure.texts[0].set_y(1 - 0.15 / height)
     shades = colormaps["RdYlGn"]
     grouped = dict(sorted(grouped.items(), key=lambda item: -max(fault["cost"] for fault in item[1])))
     for place, group in enumerate(grouped.values()):
