@@ -66,9 +66,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
             else _hindcast(pipeline, day, version, lake, feature_store, registry)
             for day, version in versions.items()
         ]
-        _write(pipeline, days, [rows for rows in made if rows is not None], lake)
-        forecasts = _forecasts(pipeline, days, lake)
-        forecasts = read_with_hindcasts(pipeline, forecasts, days[0], days[-1], lake)
+        rows = _written(pipeline, days, [each for each in made if each is not None], lake)
+        forecasts = _beside(pipeline, _forecasts(pipeline, days, lake), rows)
         yield dg.MaterializeResult(asset_key=asset, metadata=_metadata(pipeline, forecasts))
         yield _complete(asset, forecasts, changed)
 
@@ -84,12 +83,16 @@ def read_with_hindcasts(
     ----------
     forecasts : (rows,) with the key of the event and ``model_version``.
     """
+    table, columns = hindcasts_table(pipeline), [*pipeline.spine.key, "model_version", HINDCAST]
+    return _beside(pipeline, forecasts, lake.read(table, first, last, columns) if lake.exists(table) else None)
+
+
+def _beside(pipeline: Pipeline, forecasts: "pl.DataFrame", made: "pl.DataFrame | None") -> "pl.DataFrame":
     import polars as pl
 
-    key = [*pipeline.spine.key, "model_version"]
-    if not lake.exists(hindcasts_table(pipeline)):
+    if made is None:
         return forecasts.with_columns(pl.lit(None, dtype=pl.Float64).alias(HINDCAST))
-    made = lake.read(hindcasts_table(pipeline), first, last, [*key, HINDCAST])
+    key = [*pipeline.spine.key, "model_version"]
     return with_hindcasts(forecasts, made.select(*key, HINDCAST), key)
 
 
@@ -100,9 +103,9 @@ def _spec(pipeline: Pipeline) -> dg.AssetSpec:
         "hindcasts",
         group="predictions",
         description="What the version that forecast a day says of its events with what was known at the moment "
-        f"{moment.name!r}, made once the day has closed. Nobody is served by it: what happened is held against it, "
-        "too, so that news which came after the forecasts does not count as an error of the model. The partition is "
-        "the day of the events.",
+        f"{moment.name!r}, made once the day has closed. Nobody is served by it: what happened in the last days "
+        "is held against it, too, so that news which came after the forecasts does not count as an error of the model. "
+        "The partition is the day of the events.",
         kinds={"scikitlearn", "deltalake"},
         deps=[
             stage.trailing(stage.key(pipeline, "validated", pipeline.spine.table), 1, until=-1),
@@ -153,13 +156,22 @@ def _made_before(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame | N
     return lake.read(table, day, day) if lake.exists(table) else None
 
 
-def _write(pipeline: Pipeline, days: Sequence[date], made: "Sequence[pl.DataFrame]", lake: Lake) -> None:
-    """Where nothing was made, what was made before goes."""
+def _written(
+    pipeline: Pipeline, days: Sequence[date], made: "Sequence[pl.DataFrame]", lake: Lake
+) -> "pl.DataFrame | None":
+    """What is in the table then of these days; None where there is no table, as nothing was ever hindcast.
+
+    Where nothing was made, what was made before goes.
+    """
     import polars as pl
 
     table, (first, last) = hindcasts_table(pipeline), stage.contiguous(days)
-    if made or lake.exists(table):
-        lake.write(table, pl.concat(made) if made else lake.read(table, first, last).clear(), first, last)
+    if not made and not lake.exists(table):
+        return None
+    # What was made before may be of other views, whose keys stand beside it.
+    rows = pl.concat(made, how="diagonal_relaxed") if made else lake.read(table, first, last).clear()
+    lake.write(table, rows, first, last)
+    return rows
 
 
 def _forecasts(pipeline: Pipeline, days: Sequence[date], lake: Lake) -> "pl.DataFrame":

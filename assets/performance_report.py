@@ -40,9 +40,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 description=f"How good the forecasts about the last {window} days were, on labels known by the close "
                 "of the day; joined to the forecasts as they were issued. Beside it whether the champion's errors grow "
                 "beyond what it announces itself, whether more or less happens than it forecasts, with and without "
-                "news that came later, and what the week "
-                "that ends with tomorrow's forecasts is estimated to be worth before its labels come. The table has a "
-                "column per metric.",
+                "news that came later, and what the week that ends with tomorrow's forecasts is estimated to be worth "
+                "before its labels come. The table has a column per metric.",
                 kinds={"polars", "deltalake"},
                 deps=[
                     stage.trailing(stage.key(pipeline, "batch_predictions"), _window(pipeline)),

@@ -153,6 +153,13 @@ def test_a_feature_is_replaced_by_declaring_retraining_and_removing(home: Home) 
     seen = last_check(driver, "hindcasts", "complete")
     assert (seen.passed, seen.severity) == (False, "WARN")
     assert seen.message.endswith("; version 1 takes features that are declared otherwise now")
+    # What it has said while they were there stays.
+    assert home.driver(BOTH).night(SECOND_MODEL + NIGHT).success
+    said = driver.lake.read(f"{TINY.name}/hindcasts", SECOND_MODEL + NIGHT, SECOND_MODEL + NIGHT)
+    driver = home.driver(NEW_ONLY)
+    assert driver.night(SECOND_MODEL + NIGHT).success
+    assert said.height
+    assert driver.lake.read(f"{TINY.name}/hindcasts", SECOND_MODEL + NIGHT, SECOND_MODEL + NIGHT).equals(said)
     page = json.loads((home.settings.reports / TINY.name / "features.json").read_text())
     assert set(page["gone"]) == set(OLD_NAMES)
 
