@@ -64,7 +64,11 @@ _COLUMNS = (
         "what a day unlike those before costs, if the values that moved are of no use (alone: are off)",
     ),
     ("jump_group", "string", "slice whose rows jumped; empty for all rows"),
-    ("jump_how", "string", "moved; alone: without the columns it goes with; unseen: to values that it never held"),
+    (
+        "jump_how",
+        "string",
+        "moved; alone: without what it goes with; unseen: to values it never held; repeated: one keeps coming back",
+    ),
     ("harmful_days", "int", "of the last days, how many were harmful"),
     ("harmful", "bool", "an error"),
     ("rank", "float", "size × importance × harm: what to look at first"),

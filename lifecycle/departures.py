@@ -7,7 +7,7 @@ column does by itself is in ``jumps.py``, how columns go together in ``relations
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from lifecycle.moves import LEAST_MOVED
 from lifecycle.relations import Relations
 from lifecycle.rescoring import Rescoring, Swap
 from lifecycle.seasonal import FEWEST_ROWS
-from lifecycle.significance import MINIMUM_DAYS
+from lifecycle.significance import MINIMUM_DAYS, spread_of_next
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,10 +107,10 @@ def find_departures(
     Notes
     -----
     The mean departure of a day, and of the three that end with it, is held against those of past days by a t test
-    (Bonferroni over columns); spans that share days count as one observation each as many days as they are long. Where
-    one column is broken others seem to be, too, as it tells of them: so the column is blamed that explains most, it is
-    put where the others say it is, and the rest are looked at again. What a departure costs is asked of the champion on
-    rows with labels, moved by as much; none where a past day that departed more would have cost more.
+    (``significance.spread_of_next``; Bonferroni over columns). Where one column is broken others seem to be, too, as it
+    tells of them: so the column is blamed that explains most, it is put where the others say it is, and the rest are
+    looked at again. What departed is held to be off by as much, and the champion is asked what it says of rows moved
+    so (``Swap.broken``); none where a past day that departed more would have cost more.
     """
     import polars as pl
 
@@ -119,13 +119,12 @@ def find_departures(
     if asked is None:
         return []
     usual = past.before(min(days))
-    before = {span: usual.spans(span).means for span in SPANS}
-    away = {span: relations.departures(means) for span, means in before.items()}
+    away = {span: relations.departures(usual.spans(span).means) for span in SPANS}
     found: list[Jump] = []
     for day in sorted(days, reverse=True):
         harms: dict[str, float] = {}
         for span in SPANS:
-            for place, by in _departed(relations, asked, before, day, span, rate / len(SPANS)).items():
+            for place, by in _departed(relations, asked, usual.means, day, span, rate / len(SPANS)).items():
                 name, of_days = relations.numbers[place], away[span][:, place]
                 if day == max(days) or name in {jump.name for jump in found}:
                     harm = _harm(relations, place, by, of_days - of_days.mean(), rescoring, CALLED_FROM * limit)
@@ -137,39 +136,39 @@ def find_departures(
 
 
 def _departed(
-    relations: Relations, asked: DayMeans, before: Mapping[int, np.ndarray], day: date, span: int, rate: float
+    relations: Relations, asked: DayMeans, past: np.ndarray, day: date, span: int, rate: float
 ) -> dict[int, float]:
     """Places of the columns that departed in a span and still do on its last day, and by how much.
 
     Parameters
     ----------
-    before : for each length of a span, (past, basis) the mean rows of past ones.
+    past : (days, basis) the mean rows of past days, in order.
     """
-    today, past = asked.spans(span).at(day), before[span]
+    today = asked.spans(span).at(day)
     if today is None or len(past) < MINIMUM_DAYS * span:
         return {}
-    found = _blamed(relations, today, past, len(past) // span, rate)
+    found = _blamed(relations, today, past, span, rate)
     last = asked.at(day)
     if span == 1 or last is None or not found:
         return found
-    now = relations.departures(last)[0] - relations.departures(before[1]).mean(axis=0)
+    now = relations.departures(last)[0] - relations.departures(past).mean(axis=0)
     return {place: by for place, by in found.items() if now[place] / by > STILL}
 
 
-def _blamed(relations: Relations, today: np.ndarray, usual: np.ndarray, count: int, rate: float) -> dict[int, float]:
+def _blamed(relations: Relations, today: np.ndarray, usual: np.ndarray, span: int, rate: float) -> dict[int, float]:
     """Places of the columns that departed and by how much, the one that explains most first.
 
     Parameters
     ----------
-    today : (1, basis) the mean row of a day or span. usual : (past, basis) those of past ones.
-    count : how many of these are independent of each other.
+    today : (1, basis) the mean row of a span of days. usual : (days, basis) those of past days, in order.
     """
     import numpy as np
     from scipy.special import stdtrit
 
-    furthest = -stdtrit(count - 1, rate / (2 * len(relations.numbers)))
-    mean, spread = _usual(relations.departures(usual), count)
-    mean_score, spread_of_score = _usual(relations.scores(usual), count)
+    furthest = -stdtrit(len(usual) - 1, rate / (2 * len(relations.numbers)))
+    departures, scores = relations.departures(usual), relations.scores(usual)
+    mean, spread = departures.mean(axis=0), spread_of_next(departures, span)
+    mean_score, spread_of_score = scores.mean(axis=0), spread_of_next(scores, span)
     today, gone = _filled(relations, today, usual)
     found: dict[int, float] = {}
     while True:
@@ -201,13 +200,6 @@ def _filled(relations: Relations, today: np.ndarray, usual: np.ndarray) -> tuple
     return today, gone
 
 
-def _usual(of_days: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(columns,) mean of past days, and by how much another day is away from it: standard deviation."""
-    import numpy as np
-
-    return of_days.mean(axis=0), of_days.std(axis=0, ddof=1) * np.sqrt(1 + 1 / count)
-
-
 def _squares(away: np.ndarray, spread: np.ndarray) -> float:
     """Sum of squares in units of their spread; a column that never varied does not count."""
     varied = spread > 0
@@ -237,6 +229,6 @@ def _costs(relations: Relations, place: int, shifts: Sequence[float], rescoring:
     """Growth of the mean loss by each shift of a column, beyond what putting its values into ranks and back costs."""
     name, asked = relations.numbers[place], rescoring.some()
     values = rescoring.frame[name][asked]
-    swaps = [Swap(name, asked, relations.moved(values, place, by)) for by in (0.0, *shifts)]
+    swaps = [Swap(name, asked, relations.moved(values, place, by), broken=True) for by in (0.0, *shifts)]
     none, *grown = rescoring.growths(swaps)
     return [(each - none) / asked.size for each in grown]

@@ -66,6 +66,27 @@ def skill(labels: np.ndarray, scores: np.ndarray, task: Task) -> float | None:
     return float(row_losses(labels, constant, task).mean() - row_losses(labels, scores, task).mean())
 
 
+def announced_skill(scores: np.ndarray, task: Task) -> float:
+    """The gain over always forecasting the mean that forecasts have if they are calibrated.
+
+    In classification the mutual information of class and forecast, in nats; in regression the variance of the
+    forecasts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(announced_skill(np.array([0.0, 1.0]), "classification"), 3)
+    0.693
+    """
+    import numpy as np
+
+    if not scores.size:
+        return 0.0
+    if task == "regression":
+        return float(scores.var())
+    return max(0.0, float(announced(np.array([scores.mean()]), task)[0] - announced(scores, task).mean()))
+
+
 def announced(scores: np.ndarray, task: Task) -> np.ndarray:
     """(rows,) the loss that each forecast expects of itself.
 

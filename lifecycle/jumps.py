@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lifecycle.seasonal import Group, SeasonalReference
 
 DAYS_ASKED = 2  # of the days before: those most unlike the others, among which the dearest will be
-How = Literal["moved", "alone", "unseen"]
+How = Literal["moved", "alone", "unseen", "repeated"]
 CALLED_FROM = 0.5  # of the limit: harm that large must be found, and what it costs is known to about half of that
 
 
@@ -38,7 +38,7 @@ class Jump:
     harm : growth of the mean loss over all rows, if the values that moved are of no use; of one that moved alone, if
         they are off by as much as they moved.
     how : it moved; it moved without the columns that it goes with (``departures.py``); it holds values that it never
-        held (``strangers.py``).
+        held (``strangers.py``); the same value, or none, keeps coming back (``repeats.py``).
     """
 
     name: str
@@ -77,9 +77,9 @@ def find_jumps(
 
     Notes
     -----
-    Values that are lost (``lost.py``), or miss, jump when they are more than on all days before but one; those that are
-    lost where the reference has none, or miss as never before, are held to be broken, and half the limit is enough; the
-    champion's own forecasts, not labels, tell what they cost (``Swap.broken``).
+    Values that are lost (``lost.py``) where the reference has none, and that miss beyond all days before but one, are
+    held to be broken, and half the limit is enough; the champion's own forecasts, not labels, tell what they cost
+    (``Swap.broken``).
     Values among the bins must pass four gates: the day's shares differ from those of the like days before by more than
     these differ among themselves (``significance.day_tests``; Bonferroni over columns and groups); they differ more
     than those of all days before but one, of whatever weekday, do from the others; more rows moved than usual; and

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lifecycle.pipeline import Task
 
-LEAST_SKILL = 0.5  # of that on the judged rows
+LEAST_SKILL = 0.5  # of that on the judged rows, and of what the forecasts announce
 ROWS_OF_DAY = 200  # of a past day; enough to know a mean of it to a tenth of what rows differ by
 MOST_ROWS = 30_000  # counted over the bins of every column in a tenth of a second
 
@@ -47,7 +47,7 @@ class Judged:
     ----------
     losses, excess : (rows,) loss of each, and by how much it exceeds what its own forecast announces.
     scores : (judged rows,) what it forecast when it was judged. when : the days of the rows.
-    skill : gain over always forecasting the mean, at least zero.
+    skill : gain over always forecasting the mean, at least half of what the forecasts announce of it.
     rescoring : the same rows, to be scored again; None where the model is not at hand.
     """
 
@@ -114,8 +114,8 @@ def judged_rows(
     served : (rows,) of what the champion has forecast since, with the same columns. The fortnight it was judged on may
         have been one of hardly any skill, or of much, or of hardly any storms: what its skill is, where it loses what,
         and what broken values take of it, is asked of all rows with labels. The skill is at least ``LEAST_SKILL`` of
-        that of the fortnight: after weeks in which the model was wrong, or got nothing, it would else be nothing, and
-        everything harm.
+        that of the fortnight, and of what calibrated forecasts like these would have: after weeks in which the model
+        was wrong, got nothing or had no luck, it would else be nothing, and everything harm.
     """
     if frame is None:
         return None
@@ -125,7 +125,8 @@ def judged_rows(
     then, everything = _numbers(judged), _some(_with_served(judged, served))
     labels, scores = _numbers(everything)
     losses = row_losses(labels, scores, task)
-    gain = max(harm.skill(labels, scores, task) or 0.0, LEAST_SKILL * (harm.skill(*then, task) or 0.0), 0.0)
+    least = max(harm.skill(*then, task) or 0.0, harm.announced_skill(scores, task))
+    gain = max(harm.skill(labels, scores, task) or 0.0, LEAST_SKILL * least)
     rescoring = None if score is None else Rescoring(everything, losses, task, score)
     excess = losses - harm.announced(scores, task)
     return Judged(everything, losses, excess, then[1], days_of(everything), gain, rescoring)

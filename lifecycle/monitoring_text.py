@@ -106,4 +106,6 @@ def _jump(column: ColumnReport) -> str:
             "; it holds values that it never held, as after a change of unit, which costs "
             f"{column.jump_harm:.2g} if they are of no use"
         )
+    if column.jump_how == "repeated":
+        return f"; the same value, or none, keeps coming back, which costs {column.jump_harm:.2g} if it is of no use"
     return f"; it jumped{where}, which costs {column.jump_harm:.2g} if the values that moved are of no use"

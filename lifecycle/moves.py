@@ -6,14 +6,14 @@ that they do not. What a move costs, and whether it is called, is in ``jumps.py`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from lifecycle.distances import total_variation
+from lifecycle.distances import bins_moved, total_variation
 from lifecycle.lost import lost_rows
-from lifecycle.profiles import Profile, column_bins
+from lifecycle.profiles import NumericProfile, Profile, column_bins
 from lifecycle.seasonal import FEWEST_ROWS
 from lifecycle.significance import MINIMUM_DAYS, day_tests
 
@@ -36,7 +36,8 @@ class Move:
     past : (days, bins) rows of the like days before. day : (bins,) of the day.
     every, phases : (days, bins) of all days before; (days,) which of these are like each other.
     lost : share of rows whose values are lost, beyond what was usual; zero: values moved among the bins.
-    certain : whether values are lost that the reference lacks, or miss as on no day before: held to be broken.
+    certain : whether many of the day's rows are lost: then all are held to be broken.
+    ordered : whether the bins are those of numbers, in order, and the last one is of missing values.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Move:
     phases: np.ndarray
     lost: float = 0.0
     certain: bool = False
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,15 +91,16 @@ def find_moves(
         lost, missing = lost_rows(profile, these.rows[profile.name], bins, alone, 1), bins == size - 1
         these.lost[profile.name] = lost | missing
         counted = past.counts[profile.name][:, settled], past.lost_rows(profile.name)[:, settled]
-        gone, unseen = _gone(*counted, lost, missing, these.members)
+        gone = _gone(*counted, lost, missing, these.members)
         moved = _moved(before, now)
         for group in np.flatnonzero(usable):
             own = before[group][before[group].sum(axis=1) > 0]
             every = past.counts[profile.name][group][quiet]
             enough = every.sum(axis=1) >= FEWEST_ROWS
             share = float(gone[group]) if gone[group] > LEAST_MOVED else 0.0
-            certain = bool(unseen[group] > LEAST_MOVED)
-            move = Move(profile.name, int(group), own, now[group], every[enough], phases[enough], certain=certain)
+            ordered = isinstance(profile, NumericProfile)
+            before_now = (own, now[group], every[enough], phases[enough])
+            move = Move(profile.name, int(group), *before_now, certain=share > 0, ordered=ordered)
             # Where some values are lost, what became of the others is asked as well: what broke them broke all.
             moves += [replace(move, lost=share)] if share else []
             moves += [move] if moved[group] > LEAST_MOVED else []
@@ -106,22 +109,19 @@ def find_moves(
 
 def _gone(
     before: np.ndarray, lost_before: np.ndarray, lost: np.ndarray, missing: np.ndarray, members: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Share of rows that are lost or miss, and usually do not; and share that are lost as on no day before.
+) -> np.ndarray:
+    """(groups,) share of rows whose values are lost, and usually are not.
 
-    Values that miss, as they do on many a day, count where they are more than on the second worst of the days before
-    (on the worst it may have been broken, too), and then beyond the mean of these days. Others that are lost count in
-    full, but where two days before had many: then a season has left the range of a short reference behind.
+    Values that miss where the reference misses hardly any count where they are more than on the second worst of the
+    days before (on the worst it may have been broken, too), and then beyond the mean of these days; where values miss
+    now and then anyway, no one day tells (``repeats.py``). Others that are lost count in full, but where two days
+    before had many: then a season has left the range of a short reference behind.
 
     Parameters
     ----------
     before : (groups, days, bins) rows, the last bin of which are those missing.
     lost_before : (groups, days) rows that are lost and do not miss.
     lost, missing : (rows,) of the day; what is missing is lost where the reference misses hardly any.
-
-    Returns
-    -------
-    (groups,), (groups,) arrays
     """
     import numpy as np
 
@@ -133,12 +133,10 @@ def _gone(
     missed, gone = (
         np.divide(of, rows, out=np.zeros(rows.shape), where=known) for of in (before[:, :, -1], lost_before)
     )
-    misses, others = share(missing), share(lost & ~missing)
+    misses, others = share(lost & missing), share(lost & ~missing)
     others[_second_largest(gone) > LEAST_MOVED] = 0.0
     usual = missed.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    beyond = np.where(misses > _second_largest(missed) + LEAST_MOVED, misses - usual, 0.0)
-    unseen = np.maximum(share(lost & missing) - missed.max(axis=1, initial=0.0), 0.0)
-    return others + beyond, others + unseen
+    return others + np.where(misses > _second_largest(missed) + LEAST_MOVED, misses - usual, 0.0)
 
 
 def unlike(move: Move, rate: float) -> bool:
@@ -170,15 +168,23 @@ def _keeps_rhythm(move: Move) -> bool:
 def _furthest(move: Move) -> bool:
     """Whether at most one day before is as far from the others: a few like days tell little of how far weather may go.
 
-    On that one it may have been broken, too.
+    On that one it may have been broken, too. Days of a column that has a value or two a day share no bin with most
+    others; where bins have an order, how far away it is counts as well.
     """
+    if not move.every.any():
+        return True
+    far = _is_furthest(total_variation, move.every, move.day)
+    return far and (not move.ordered or _is_furthest(bins_moved, move.every[:, :-1], move.day[:-1]))
+
+
+def _is_furthest(distance: Callable[[np.ndarray, np.ndarray], np.ndarray], every: np.ndarray, day: np.ndarray) -> bool:
     import numpy as np
 
-    total = move.every.sum(axis=0)
-    if not total.any():
+    if not day.any():
         return True
-    away = np.nan_to_num(total_variation(total - move.every, move.every))
-    return bool(total_variation(total, move.day[None, :])[0] > _second_largest(away[None, :])[0])
+    total = every.sum(axis=0)
+    away = np.nan_to_num(distance(total - every, every))
+    return bool(distance(total, day[None, :])[0] > _second_largest(away[None, :])[0])
 
 
 def _second_largest(values: np.ndarray) -> np.ndarray:

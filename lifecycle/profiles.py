@@ -36,7 +36,7 @@ class NumericProfile:
     constant_days : days on which several rows had one and the same value.
     distinct : number of different values; None in profiles of earlier times.
     lowest, highest : declared bounds that its values keep to (``bounded``); None: there are none.
-    learnt : from where to where the values lie that the version learnt from; None: not known.
+    learnt : values that the version learnt from, ascending, the smallest and the largest among them; None: not known.
     """
 
     name: str
@@ -53,7 +53,7 @@ class NumericProfile:
     distinct: int | None = None
     lowest: float | None = None
     highest: float | None = None
-    learnt: tuple[float, float] | None = None
+    learnt: tuple[float, ...] | None = None
 
     @property
     def bins(self) -> tuple[str, ...]:
@@ -135,8 +135,8 @@ def numeric_profile(name: str, values: np.ndarray, days: np.ndarray) -> NumericP
     )
 
 
-def bounded(profile: Profile, feature: Feature | None, learnt: tuple[float, float] | None = None) -> Profile:
-    """The profile with the bounds of the feature's declaration, and the range of what the version learnt from.
+def bounded(profile: Profile, feature: Feature | None, learnt: tuple[float, ...] | None = None) -> Profile:
+    """The profile with the bounds of the feature's declaration, and values that the version learnt from.
 
     Without a bound that its own values do not keep to.
     """

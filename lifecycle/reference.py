@@ -53,13 +53,13 @@ class Reference:
         return [feature.name for feature in self.features]
 
     def bounded(self, declared: Sequence[Feature]) -> Reference:
-        """The same with the bounds that features are declared to have, and the ranges the version learnt from.
+        """The same with the bounds that features are declared to have, and values that the version learnt from.
 
         Of these the profiles of the judged days do not tell.
         """
         features = {feature.name: feature for feature in declared}
-        extents = {each.name: self.relations.extent(each.name) if self.relations else None for each in self.features}
-        profiles = (bounded(each, features.get(each.name), extents[each.name]) for each in self.features)
+        learnt = {each.name: self.relations.learnt(each.name) if self.relations else None for each in self.features}
+        profiles = (bounded(each, features.get(each.name), learnt[each.name]) for each in self.features)
         return replace(self, features=tuple(profiles))
 
     def to_json(self) -> str:

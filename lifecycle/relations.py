@@ -54,12 +54,12 @@ class Relations:
         """All that a frame must have."""
         return [*self.numbers, *(name for name, _ in self.categories)]
 
-    def extent(self, name: str) -> tuple[float, float] | None:
-        """The smallest and the largest value of a number where the relations were learnt; None where it is none."""
-        if name not in self.numbers:
-            return None
-        quantiles = self.quantiles[self.numbers.index(name)]
-        return quantiles[0], quantiles[-1]
+    def learnt(self, name: str) -> tuple[float, ...] | None:
+        """Values of a number where the relations were learnt, from the smallest to the largest; None where it is none.
+
+        Of one that has few different values nearly all.
+        """
+        return self.quantiles[self.numbers.index(name)] if name in self.numbers else None
 
     def fits(self, frame: pl.DataFrame) -> bool:
         """Whether a frame has the columns, the numbers among them as numbers."""

@@ -92,6 +92,35 @@ def day_tests(reference: np.ndarray, windows: np.ndarray, days: np.ndarray) -> D
     return DayTests(statistics, expected, p_values, effective, float(trace * rows_of_day / (bins - 1)))
 
 
+def spread_of_next(of_days: np.ndarray, span: int) -> np.ndarray:
+    """By how much the mean of some days that follow each other is away from that of those before, if nothing changes.
+
+    Parameters
+    ----------
+    of_days : (days, columns) means of the days before, in order.
+    span : days of the mean.
+
+    Returns
+    -------
+    (columns,) array
+        Standard deviations; means over them follow Student's t with one degree less than days, where these are normal.
+
+    Notes
+    -----
+    Days that follow each other are alike: as in ``day_tests``, by the correlation of neighbours, where it is positive.
+    """
+    import numpy as np
+
+    count, away = len(of_days), of_days - of_days.mean(axis=0)
+    squares = (away**2).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Deviations from their own mean are correlated by -1 / count when days are independent.
+        correlation = (away[1:] * away[:-1]).sum(axis=0) / squares + 1 / count
+    correlation = np.clip(np.nan_to_num(correlation), 0.0, HIGHEST_AUTOCORRELATION)
+    of_span, of_all = _carried(np.array([span, count]), correlation).T
+    return np.asarray(np.sqrt(squares / (count - of_all) * (of_span / span + of_all / count)))
+
+
 def false_discovery_q(p_values: np.ndarray) -> np.ndarray:
     """The smallest false discovery rate at which each of many tests would be called.
 
@@ -163,13 +192,13 @@ def _spread(reference: np.ndarray) -> tuple[float, float, float, float]:
     return trace, largest, freedom, float(np.clip(correlation, 0.0, HIGHEST_AUTOCORRELATION))
 
 
-def _carried(days: np.ndarray, correlation: float) -> np.ndarray:
-    """By how much the variance of a mean of so many days exceeds that of independent days."""
+def _carried(days: np.ndarray, correlation: np.ndarray | float) -> np.ndarray:
+    """(correlations, days) by how much the variance of a mean of so many days exceeds that of independent days."""
     import numpy as np
 
     lags = np.arange(1, max(int(days.max(initial=1)), 2))
     weights = np.maximum(1 - lags / np.maximum(days, 1)[:, None], 0)
-    return 1 + 2 * weights @ correlation**lags
+    return np.asarray(1 + 2 * np.asarray(correlation)[..., None] ** lags @ weights.T)
 
 
 def _tail(statistics: np.ndarray, expected: np.ndarray, freedom: float, of_spread: float) -> np.ndarray:

@@ -61,6 +61,7 @@ class _Seen:
     ----------
     past : the column. order : (rows with a value,) their places, values ascending and days within them.
     starts : (values,) where each different value begins among these.
+    learnt : (learnt values,) that the version learnt from, ascending.
     record : from where to where a value beyond all of them is a record, no stranger.
     reach : likewise, to be outside all of them.
     """
@@ -68,6 +69,7 @@ class _Seen:
     past: _Values
     order: np.ndarray
     starts: np.ndarray
+    learnt: np.ndarray
     record: tuple[float, float]
     reach: tuple[float, float]
 
@@ -84,11 +86,11 @@ class _Seen:
         return float(self.different[np.argmax(np.diff(np.append(self.starts, self.order.size)))])
 
     def strangers(self, asked: _Values) -> np.ndarray:
-        """(rows,) whether a value is none of those seen, and no record."""
+        """(rows,) whether a value is none of those seen or learnt from, and no record."""
         import numpy as np
 
         seen, value = self.different, asked.values
-        known = seen[np.minimum(np.searchsorted(seen, value), seen.size - 1)] == value
+        known = _among(seen, value) | _among(self.learnt, value)
         low, high = self.record
         with np.errstate(invalid="ignore"):
             record = ((low <= value) & (value < seen[0])) | ((seen[-1] < value) & (value <= high))
@@ -109,6 +111,7 @@ class _Seen:
         days, ends = self.past.days[self.order], np.append(self.starts[1:], self.order.size)
         own = days[self.starts] == days[ends - 1]
         own[[0, -1]] = False  # beyond all others, and so no more than records
+        own &= ~_among(self.learnt, self.different)
         flags = np.zeros(self.past.values.size)
         flags[self.order] = np.repeat(own, ends - self.starts)
         return list(self.past.shares(flags, self.common).values())
@@ -191,15 +194,28 @@ def _has_numbers(frame: pl.DataFrame, name: str) -> bool:
 
 def _values(frame: pl.DataFrame, name: str) -> _Values:
     """A column without the last digits, in which sums of another order differ."""
-    import numpy as np
     import polars as pl
 
-    values = numbers(frame[name])
+    return _Values(_short(numbers(frame[name])), frame["day"].cast(pl.Date).to_numpy().astype("datetime64[D]"))
+
+
+def _short(values: np.ndarray) -> np.ndarray:
+    """(values,) to ``DIGITS``."""
+    import numpy as np
+
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(values))))
         rounded = np.round(values * scale) / scale
-    values = np.where(np.isfinite(rounded), rounded, values)
-    return _Values(values, frame["day"].cast(pl.Date).to_numpy().astype("datetime64[D]"))
+    return np.asarray(np.where(np.isfinite(rounded), rounded, values))
+
+
+def _among(ascending: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(values,) whether each is one of some others."""
+    import numpy as np
+
+    if not ascending.size:
+        return np.zeros(values.shape, dtype=bool)
+    return np.asarray(ascending[np.minimum(np.searchsorted(ascending, values), ascending.size - 1)] == values)
 
 
 def _seen(past: _Values, profile: NumericProfile) -> _Seen | None:
@@ -211,7 +227,8 @@ def _seen(past: _Values, profile: NumericProfile) -> _Seen | None:
     starts = np.flatnonzero(np.diff(past.values[order], prepend=-np.inf))
     if starts.size < 2:
         return None
-    return _Seen(past, order, starts, _reach(past, order, profile, EDGE), _reach(past, order, profile, OUTSIDE))
+    learnt = _short(np.array(profile.learnt or (), dtype=float))
+    return _Seen(past, order, starts, learnt, *(_reach(past, order, profile, share) for share in (EDGE, OUTSIDE)))
 
 
 def _reach(past: _Values, order: np.ndarray, profile: NumericProfile, share: float) -> tuple[float, float]:

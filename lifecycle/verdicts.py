@@ -15,6 +15,7 @@ from lifecycle.departures import day_means, find_departures
 from lifecycle.jumps import Jump, find_jumps
 from lifecycle.monitored_rows import Days, Judged, some_of_each_day
 from lifecycle.ranking import STANDARD_ERRORS
+from lifecycle.repeats import find_repeats
 from lifecycle.seasonal import SeasonalReference, seasonal_reference
 from lifecycle.significance import MINIMUM_DAYS, false_discovery_q
 from lifecycle.strangers import find_strangers
@@ -119,8 +120,8 @@ def costly_jumps(
 
     Parameters
     ----------
-    before : (rows,) of past days, for columns that jump alone or hold values that they never held; None: they are not
-        looked for.
+    before : (rows,) of past days, for columns that jump alone, hold values that they never held, or one that keeps
+        coming back; None: they are not looked for.
     """
     if sample is None or sample.rescoring is None:
         return []
@@ -135,6 +136,7 @@ def costly_jumps(
         return jumps
     before = some_of_each_day(before)
     jumps += find_strangers(profiles, window, days, before, sample.rescoring, limit)
+    jumps += find_repeats(profiles, window, days, before, sample.rescoring, limit, rate)
     usual = day_means(reference.relations, before) if reference.relations else None
     if usual is None or reference.relations is None:
         return jumps

@@ -140,6 +140,17 @@ def test_values_that_often_miss_are_not_called_when_as_many_miss_as_on_a_day_bef
     assert jumps(reference, with_gaps(rows(56, 7)), before) == []
 
 
+def test_of_a_column_that_misses_now_and_then_no_one_day_tells_that_it_is_broken() -> None:
+    def with_gaps(frame: pl.DataFrame, share: float) -> pl.DataFrame:
+        gap = (pl.col("day").dt.day() % 5 == 0) & ((pl.int_range(pl.len()) * 0.618) % 1 < share)
+        return frame.with_columns(hour=pl.when(~gap).then("hour"))
+
+    judged = with_gaps(JUDGED, 0.5)
+    reference = profile(judged, FEATURES, judged["score"].to_numpy(), judged["label"].to_numpy(), {})
+    before = seasonal_reference(reference, with_gaps(rows(14, 42), 0.5), 6)
+    assert jumps(reference, with_gaps(rows(63, 7), 0.9), before) == []
+
+
 @pytest.mark.parametrize("broken", [pl.col("hour") * 60, pl.lit(None, pl.Float64)])
 def test_days_on_which_many_miss_hide_nothing_of_what_is_lost_today(reference: Reference, broken: pl.Expr) -> None:
     def with_gaps(frame: pl.DataFrame) -> pl.DataFrame:

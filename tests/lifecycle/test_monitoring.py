@@ -12,6 +12,8 @@ import pytest
 from lifecycle.column_reports import slope
 from lifecycle.day_report import ColumnReport, DayReport
 from lifecycle.features import Feature
+from lifecycle.harm import announced_skill
+from lifecycle.monitored_rows import LEAST_SKILL
 from lifecycle.monitoring import Champion, monitor_day
 from lifecycle.pipeline import MonitorRule
 from lifecycle.reference import Reference, profile
@@ -146,14 +148,15 @@ def test_a_unit_in_which_days_hide_is_told_by_values_that_never_came() -> None:
 def test_skill_and_what_broken_values_cost_are_asked_of_the_days_since_served_too(reference: Reference) -> None:
     weak = JUDGED.with_columns(label=pl.col("label").shuffle(seed=1))  # a fortnight in which nobody could tell
     served, window = rows(28, 42), rows(70, 14)
-    assert monitor(reference, window, judged=weak).harm_limit == 0.0
+    announced = LEAST_SKILL * announced_skill(JUDGED["score"].to_numpy(), "classification")
+    assert monitor(reference, window, judged=weak).harm_limit == pytest.approx(0.1 * announced)
     alone, both = (monitor_with(reference, window, served=given) for given in (None, served))
     assert both.harm_limit is not None
     assert alone.harm_limit is not None
     assert both.harm_limit == pytest.approx(alone.harm_limit, rel=0.3)
     weak_then_served = monitor_with(reference, window, judged=weak, served=served)
     assert weak_then_served.harm_limit is not None
-    assert 0 < weak_then_served.harm_limit < both.harm_limit
+    assert 0.1 * announced < weak_then_served.harm_limit < both.harm_limit
     for other in (served.drop("delay"), served.with_columns(pl.col("heat").cast(pl.String))):  # another feature set
         assert monitor_with(reference, window, served=other).harm_limit == alone.harm_limit
     assert monitor_with(reference, window, served=JUDGED).harm_limit == alone.harm_limit  # a day counts once

@@ -52,7 +52,7 @@ def strangers(
     window: pl.DataFrame,
     before: pl.DataFrame = BEFORE,
     limit: float = LIMIT,
-    learnt: tuple[float, float] | None = None,
+    learnt: tuple[float, ...] | None = None,
 ) -> list[Jump]:
     reference = profile(JUDGED, FEATURES, JUDGED["score"].to_numpy(), JUDGED["label"].to_numpy(), {})
     profiles = [bounded(each, None, learnt) for each in reference.features]
@@ -123,6 +123,12 @@ def test_what_was_learnt_from_is_no_stranger_though_it_has_not_come_of_late() ->
     cold = rows(84, 4).with_columns(heat=pl.lit(float(BEFORE["heat"].min()) - 12))  # type: ignore[arg-type]
     assert strangers(cold) != []
     assert strangers(cold, learnt=(0.0, 90.0)) == []
+
+
+def test_a_value_that_was_learnt_from_is_no_stranger_though_it_has_not_come_of_late() -> None:
+    between = rows(84, 4).with_columns(pl.col("heat") + 0.5)
+    assert strangers(between) != []
+    assert strangers(between, learnt=tuple(np.arange(0, 100, 0.5).tolist())) == []
 
 
 def test_the_last_digits_of_a_number_make_no_stranger() -> None:

@@ -1,0 +1,26 @@
+"""How far days are from those before them where nothing changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lifecycle.significance import spread_of_next
+
+DAYS, WORLDS = 60, 2000
+
+
+@pytest.mark.parametrize("carried", [0.0, 0.5])
+@pytest.mark.parametrize("span", [1, 3])
+def test_the_next_days_are_as_far_away_as_is_said(span: int, carried: float) -> None:
+    random = np.random.default_rng(3)
+    days = random.normal(0, 1, (DAYS + span, WORLDS))
+    for place in range(1, len(days)):
+        days[place] += carried * days[place - 1]
+    before, after = days[:DAYS], days[DAYS:].mean(axis=0)
+    away = (after - before.mean(axis=0)) / spread_of_next(before, span)
+    assert away.std() == pytest.approx(1, abs=0.1)
+
+
+def test_days_that_never_differ_have_no_spread() -> None:
+    assert spread_of_next(np.full((9, 2), 3.0), 3).tolist() == [0.0, 0.0]
