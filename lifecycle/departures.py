@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 SPANS = (1, 3)  # days: what hardly shows in one shows in the mean of several
-STILL = 0.5  # of a span's departure; less of it on its last day, and what it was is over
+STILL = 0.5  # of a span's departure; a day with less of it was none, and where it is the last, what it was is over
 
 
 @dataclass(frozen=True)
@@ -120,19 +120,20 @@ def find_departures(
         return []
     usual = past.before(min(days))
     away = {span: relations.departures(usual.spans(span).means) for span in SPANS}
-    found: list[Jump] = []
+    called: dict[tuple[date, str], float] = {}
     for day in sorted(days, reverse=True):
-        harms: dict[str, float] = {}
         for span in SPANS:
             for place, by in _departed(relations, asked, usual.means, day, span, rate / len(SPANS)).items():
                 name, of_days = relations.numbers[place], away[span][:, place]
-                if day == max(days) or name in {jump.name for jump in found}:
-                    harm = _harm(relations, place, by, of_days - of_days.mean(), rescoring, CALLED_FROM * limit)
-                    harms[name] = max(harm, harms.get(name, 0.0))
-        found += [Jump(name, day, None, harm, "alone") for name, harm in harms.items() if harm > CALLED_FROM * limit]
-        if not found:
+                if day < max(days) and (max(days), name) not in called:
+                    continue
+                harm = _harm(relations, place, by, of_days - of_days.mean(), rescoring, CALLED_FROM * limit)
+                if harm > CALLED_FROM * limit:
+                    off = _days_off(relations, asked, usual.means, day, span, place, by)
+                    called |= {(each, name): max(harm, called.get((each, name), 0.0)) for each in off if each in days}
+        if not called:
             break
-    return found[::-1]
+    return [Jump(name, day, None, harm, "alone") for (day, name), harm in sorted(called.items())]
 
 
 def _departed(
@@ -148,11 +149,22 @@ def _departed(
     if today is None or len(past) < MINIMUM_DAYS * span:
         return {}
     found = _blamed(relations, today, past, span, rate)
-    last = asked.at(day)
-    if span == 1 or last is None or not found:
-        return found
-    now = relations.departures(last)[0] - relations.departures(past).mean(axis=0)
-    return {place: by for place, by in found.items() if now[place] / by > STILL}
+    return {place: by for place, by in found.items() if day in _days_off(relations, asked, past, day, span, place, by)}
+
+
+def _days_off(
+    relations: Relations, asked: DayMeans, past: np.ndarray, last: date, span: int, place: int, by: float
+) -> list[date]:
+    """The days of a span on which a column was off by a good part of what it was in the mean of them all."""
+    if span == 1:
+        return [last]
+    mean = relations.departures(past).mean(axis=0)[place]
+    days = [last - timedelta(days=back) for back in range(span)]
+    return [
+        day
+        for day in days
+        if (rows := asked.at(day)) is not None and (relations.departures(rows)[0, place] - mean) / by > STILL
+    ]
 
 
 def _blamed(relations: Relations, today: np.ndarray, usual: np.ndarray, span: int, rate: float) -> dict[int, float]:

@@ -145,28 +145,6 @@ def total_variation(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
         return np.asarray(abs(shares - expected / expected.sum(axis=-1, keepdims=True)).sum(axis=1) / 2)
 
 
-def bins_moved(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
-    """By how many bins rows would have to move on average for two distributions over bins in order to be equal.
-
-    The Wasserstein distance of order one in ranks of the reference: beyond sharing no bin it tells how far away.
-
-    Parameters
-    ----------
-    expected, actual : see ``total_variation``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> bins_moved(np.array([5, 5, 0]), np.array([[5, 5, 0], [0, 0, 3]])).tolist()
-    [0.0, 1.5]
-    """
-    import numpy as np
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = actual / actual.sum(axis=1, keepdims=True)
-        return np.asarray(abs((shares - expected / expected.sum(axis=-1, keepdims=True)).cumsum(axis=1)).sum(axis=1))
-
-
 def expected_index(expected: np.ndarray, actual: np.ndarray) -> float:
     """Mean of the population stability index when nothing drifted: ``(bins - 1) (1/n + 1/m)``.
 

@@ -6,14 +6,14 @@ that they do not. What a move costs, and whether it is called, is in ``jumps.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
-from lifecycle.distances import bins_moved, total_variation
+from lifecycle.distances import total_variation
 from lifecycle.lost import lost_rows
-from lifecycle.profiles import NumericProfile, Profile, column_bins
+from lifecycle.profiles import Profile, column_bins
 from lifecycle.seasonal import FEWEST_ROWS
 from lifecycle.significance import MINIMUM_DAYS, day_tests
 
@@ -37,7 +37,6 @@ class Move:
     every, phases : (days, bins) of all days before; (days,) which of these are like each other.
     lost : share of rows whose values are lost, beyond what was usual; zero: values moved among the bins.
     certain : whether many of the day's rows are lost: then all are held to be broken.
-    ordered : whether the bins are those of numbers, in order, and the last one is of missing values.
     """
 
     name: str
@@ -48,7 +47,6 @@ class Move:
     phases: np.ndarray
     lost: float = 0.0
     certain: bool = False
-    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,9 +96,7 @@ def find_moves(
             every = past.counts[profile.name][group][quiet]
             enough = every.sum(axis=1) >= FEWEST_ROWS
             share = float(gone[group]) if gone[group] > LEAST_MOVED else 0.0
-            ordered = isinstance(profile, NumericProfile)
-            before_now = (own, now[group], every[enough], phases[enough])
-            move = Move(profile.name, int(group), *before_now, certain=share > 0, ordered=ordered)
+            move = Move(profile.name, int(group), own, now[group], every[enough], phases[enough], certain=share > 0)
             # Where some values are lost, what became of the others is asked as well: what broke them broke all.
             moves += [replace(move, lost=share)] if share else []
             moves += [move] if moved[group] > LEAST_MOVED else []
@@ -168,23 +164,15 @@ def _keeps_rhythm(move: Move) -> bool:
 def _furthest(move: Move) -> bool:
     """Whether at most one day before is as far from the others: a few like days tell little of how far weather may go.
 
-    On that one it may have been broken, too. Days of a column that has a value or two a day share no bin with most
-    others; where bins have an order, how far away it is counts as well.
+    On that one it may have been broken, too.
     """
-    if not move.every.any():
-        return True
-    far = _is_furthest(total_variation, move.every, move.day)
-    return far and (not move.ordered or _is_furthest(bins_moved, move.every[:, :-1], move.day[:-1]))
-
-
-def _is_furthest(distance: Callable[[np.ndarray, np.ndarray], np.ndarray], every: np.ndarray, day: np.ndarray) -> bool:
     import numpy as np
 
-    if not day.any():
+    total = move.every.sum(axis=0)
+    if not total.any():
         return True
-    total = every.sum(axis=0)
-    away = np.nan_to_num(distance(total - every, every))
-    return bool(distance(total, day[None, :])[0] > _second_largest(away[None, :])[0])
+    away = np.nan_to_num(total_variation(total - move.every, move.every))
+    return bool(total_variation(total, move.day[None, :])[0] > _second_largest(away[None, :])[0])
 
 
 def _second_largest(values: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from lifecycle.harm import announced_skill, skill
 from lifecycle.losses import row_losses
 from lifecycle.lost import telling
 
@@ -72,7 +73,8 @@ class Rescoring:
         Notes
         -----
         Of broken values the growth that is to be expected where the forecasts without them are calibrated: the
-        Kullback-Leibler divergence of the forecasts from those, by regression the squared difference.
+        Kullback-Leibler divergence of the forecasts from those, by regression the squared difference; times what they
+        understate (``understated``).
         """
         found: list[float] = []
         for some in _parts(swaps):
@@ -100,8 +102,21 @@ class Rescoring:
         before = self.losses[np.concatenate([swap.rows for swap in swaps])]
         before = np.where(broken, row_losses(scores, scores, self.task), before)
         grown = row_losses(held_true, self.score(asked), self.task) - before
+        grown *= np.where(broken, self.understated, 1.0)
         parts = np.split(grown, np.cumsum([swap.rows.size for swap in swaps])[:-1])
         return [float((part * swap.weights).sum()) for part, swap in zip(parts, swaps, strict=True)]
+
+    @cached_property
+    def understated(self) -> float:
+        """How many times what they announce the forecasts gain over always forecasting the mean; at least once.
+
+        Timid forecasts know more than they say, and lose as much more where what they know is gone.
+        """
+        import polars as pl
+
+        labels, scores = (self.frame[name].cast(pl.Float64).to_numpy() for name in ("label", "score"))
+        gained, said = skill(labels, scores, self.task) or 0.0, announced_skill(scores, self.task)
+        return max(gained / said, 1.0) if said > 0 else 1.0
 
     def some(self, of: np.ndarray | None = None, most: int = MOST_ROWS) -> np.ndarray:
         """Places of at most so many rows of all (or of those that ``of`` flags), by chance.

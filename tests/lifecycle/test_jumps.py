@@ -244,3 +244,18 @@ def test_rescoring_gives_the_growth_of_the_loss_by_other_values() -> None:
     assert whole.growths([replace(same, broken=True)])[0] == pytest.approx(0, abs=1e-9)
     few = JUDGED["carrier"].to_numpy() == "HA"
     assert (few[whole.some(few)].all(), whole.some(few).size) == (True, few.sum())
+
+
+def test_timid_forecasts_lose_more_than_they_announce_where_a_column_tells_nothing() -> None:
+    def timid(asked: pl.DataFrame) -> np.ndarray:
+        scores = model(asked)
+        return np.asarray(1 / (1 + np.exp(0.275 - 0.5 * np.log(scores / (1 - scores)))))
+
+    frame = JUDGED.with_columns(score=timid(JUDGED))
+    losses = row_losses(frame["label"].to_numpy(), frame["score"].to_numpy(), "classification")
+    asked = Rescoring(frame, losses, "classification", timid)
+    places = asked.some()
+    the_same = Swap("hour", places, pl.repeat(16.0, places.size, eager=True))
+    of_labels, held_broken = asked.growths([the_same, replace(the_same, broken=True)])
+    assert held_broken == pytest.approx(of_labels, rel=0.1)
+    assert held_broken / asked.understated < 0.5 * of_labels
