@@ -173,11 +173,11 @@ def shift(values: np.ndarray, days: np.ndarray, span: int) -> Shift | None:
     past = values[:-span]
     if past.size < MINIMUM_DAYS * span:
         return None
-    spread = float(spread_of_next(past[:, None], span)[0])
+    (spread,), (freedom,) = spread_of_next(past[:, None], span)
     if spread <= SMALLEST_SPREAD * float(abs(values).max()):
         return None
     before, after = float(past.mean()), float(values[-span:].mean())
-    chance = 2 * float(stdtr(past.size - 1, -abs(after - before) / spread))
+    chance = 2 * float(stdtr(freedom, -abs(after - before) / spread))
     return Shift(days[-span].item(), before, after, chance)
 
 

@@ -120,9 +120,10 @@ def find_departures(
         return []
     usual = past.before(min(days))
     away = {span: relations.departures(usual.spans(span).means) for span in SPANS}
+    spans = [span for span in SPANS if len(away[span]) >= MINIMUM_DAYS]
     called: dict[tuple[date, str], float] = {}
     for day in sorted(days, reverse=True):
-        for span in SPANS:
+        for span in spans:
             for place, by in _departed(relations, asked, usual.means, day, span, rate / len(SPANS)).items():
                 name, of_days = relations.numbers[place], away[span][:, place]
                 if day < max(days) and (max(days), name) not in called:
@@ -175,19 +176,17 @@ def _blamed(relations: Relations, today: np.ndarray, usual: np.ndarray, span: in
     today : (1, basis) the mean row of a span of days. usual : (days, basis) those of past days, in order.
     """
     import numpy as np
-    from scipy.special import stdtrit
 
-    furthest = -stdtrit(len(usual) - 1, rate / (2 * len(relations.numbers)))
     departures, scores = relations.departures(usual), relations.scores(usual)
-    mean, spread = departures.mean(axis=0), spread_of_next(departures, span)
-    mean_score, spread_of_score = scores.mean(axis=0), spread_of_next(scores, span)
+    mean, mean_score = departures.mean(axis=0), scores.mean(axis=0)
+    (spread, furthest), (_, furthest_score) = (_reach(of_days, span, rate) for of_days in (departures, scores))
     today, gone = _filled(relations, today, usual)
     found: dict[int, float] = {}
     while True:
         by = relations.departures(today)[0] - mean
         # What is broken is, without the break, somewhere it has been before; else it is the others that moved.
-        possible = abs(relations.scores(today)[0] - by - mean_score) <= furthest * spread_of_score
-        departed = (abs(by) > furthest * spread) & possible & (spread > 0) & ~gone
+        possible = abs(relations.scores(today)[0] - by - mean_score) <= furthest_score
+        departed = (abs(by) > furthest) & possible & (spread > 0) & ~gone
         candidates: list[int] = [place for place in np.flatnonzero(departed).tolist() if place not in found]
         if not candidates:
             return found
@@ -197,14 +196,23 @@ def _blamed(relations: Relations, today: np.ndarray, usual: np.ndarray, span: in
         found[candidates[best]], today = float(by[candidates[best]]), repaired[best]
 
 
+def _reach(of_days: np.ndarray, span: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """(columns,) spread of the next days' mean, and how far it goes but for a chance that all columns share."""
+    from scipy.special import stdtrit
+
+    spread, freedom = spread_of_next(of_days, span)
+    return spread, -stdtrit(freedom, rate / (2 * of_days.shape[1])) * spread
+
+
 def _filled(relations: Relations, today: np.ndarray, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A mean row without what went missing, and (numbers,) which did: that is called by itself (``jumps.py``).
 
-    A number that misses more than it ever did is put where the others say it is, so that none of them is blamed for it.
+    A number that misses more than on all days but one is put where the others say it is, so that none of them is blamed
+    for it.
     """
     import numpy as np
 
-    gone = relations.missing(today)[0] > relations.missing(usual).max(axis=0) + LEAST_MOVED
+    gone = relations.missing(today)[0] > np.sort(relations.missing(usual), axis=0)[-2] + LEAST_MOVED
     mean = relations.departures(usual).mean(axis=0)
     for place in np.flatnonzero(gone).tolist():
         present = relations.present(today, place, usual)

@@ -102,7 +102,7 @@ def find_jumps(
         these = DayRows(rows, members(rows, past.groups))
         moves, looked_at = find_moves(asked, these, day, past, quiet, settled)
         tests = tests or looked_at
-        odd = [move for move in moves if move.lost or move.certain or unlike(move, rate / max(tests, 1))]
+        odd = [move for move in moves if move.certain or unlike(move, rate / max(tests, 1))]
         everywhere: set[str] = set()
         for of_all in (True, False):
             # What jumped in all rows need not be asked about by group.
@@ -135,7 +135,7 @@ class _Judged:
         """Of each, ``Jump.harm``; the days before are only asked about where the day itself is beyond the limit."""
         swaps = [self._swap_of_day(move, these) for move in moves]
         harms = self._costs(moves, swaps)
-        dear = [place for place, move in enumerate(moves) if harms[place] > limit and not (move.lost or move.certain)]
+        dear = [place for place, move in enumerate(moves) if harms[place] > limit and not move.certain]
         before = [(place, swap) for place in dear for swap in self._swaps_of_past(moves[place], these)]
         costs = self._costs([moves[place] for place, _ in before], [swap for _, swap in before])
         dearest = dict.fromkeys(dear, 0.0)
@@ -181,7 +181,7 @@ class _Judged:
         gone = these.rows[move.name].filter(pl.Series(flags & these.lost[move.name]))
         asked = self._rescoring.some(self._flags(move.group))
         swap = lost_instead(self._profiles[move.name], asked, gone, self._rescoring)
-        return replace(swap, weights=move.lost / swap.rows.size, broken=move.certain)
+        return replace(swap, weights=move.lost / swap.rows.size)
 
     def _swaps_of_past(self, move: Move, these: DayRows) -> Iterator[Swap | None]:
         """The days before most unlike the others, each against those; their values are like those of their bins."""

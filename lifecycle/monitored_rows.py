@@ -114,7 +114,7 @@ def judged_rows(
     served : (rows,) of what the champion has forecast since, with the same columns. The fortnight it was judged on may
         have been one of hardly any skill, or of much, or of hardly any storms: what its skill is, where it loses what,
         and what broken values take of it, is asked of all rows with labels. The skill is at least ``LEAST_SKILL`` of
-        that of the fortnight, and of what calibrated forecasts like these would have: after weeks in which the model
+        that of the fortnight, and of what its forecasts would have were they calibrated: after weeks in which the model
         was wrong, got nothing or had no luck, it would else be nothing, and everything harm.
     """
     if frame is None:
@@ -125,7 +125,7 @@ def judged_rows(
     then, everything = _numbers(judged), _some(_with_served(judged, served))
     labels, scores = _numbers(everything)
     losses = row_losses(labels, scores, task)
-    least = max(harm.skill(*then, task) or 0.0, harm.announced_skill(scores, task))
+    least = max(harm.skill(*then, task) or 0.0, harm.announced_skill(then[1], task))
     gain = max(harm.skill(labels, scores, task) or 0.0, LEAST_SKILL * least)
     rescoring = None if score is None else Rescoring(everything, losses, task, score)
     excess = losses - harm.announced(scores, task)

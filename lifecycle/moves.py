@@ -87,7 +87,7 @@ def find_moves(
         looked_at += int(usable.sum())
         alone = np.zeros(bins.size, dtype=int)
         lost, missing = lost_rows(profile, these.rows[profile.name], bins, alone, 1), bins == size - 1
-        these.lost[profile.name] = lost | missing
+        these.lost[profile.name] = lost
         counted = past.counts[profile.name][:, settled], past.lost_rows(profile.name)[:, settled]
         gone = _gone(*counted, lost, missing, these.members)
         moved = _moved(before, now)

@@ -16,6 +16,7 @@ from lifecycle.moves import LEAST_MOVED
 from lifecycle.profiles import Profile
 from lifecycle.rescoring import Rescoring, lost_instead
 from lifecycle.seasonal import FEWEST_ROWS
+from lifecycle.significance import MINIMUM_DAYS
 from lifecycle.strangers import LEAST_PAST
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def find_repeats(
     Parameters
     ----------
     window : (rows,) with ``day`` and the features. days : which are asked about.
-    before : (rows,) of past days; those that a span asked about may begin with, and later ones, are not looked at.
+    before : (rows,) of past days; those of the window are not looked at.
     limit : growth of the mean loss that must be found; a column is called from ``CALLED_FROM`` of that.
     rate : chance of calling any column on a day that is like those before it, if its days are independent.
 
@@ -56,10 +57,9 @@ def find_repeats(
     import polars as pl
 
     first = min(days) - timedelta(days=SPAN - 1)
-    past = before.filter(pl.col("day") < first)
     asked = window.filter(pl.col("day").is_between(first, max(days)))
-    if past["day"].n_unique() < LEAST_PAST:
-        return []
+    # What has come back for a week is not usual yet.
+    past = before.filter(~pl.col("day").is_in(window["day"].unique().implode()), pl.col("day") < first)
     found: list[Jump] = []
     for profile in profiles:
         if all(profile.name in frame.columns for frame in (asked, past, rescoring.frame)):
@@ -81,14 +81,16 @@ def _of_column(
     if max((share for of in lasting.values() for share in of.values()), default=0.0) <= LEAST_MOVED:
         return
     usual = _shares_by_day(past, profile.name)
-    spans = [_lasting(usual, last) for last in usual]
+    spans = [_lasting(usual, last) for last in usual if all(day in usual for day in _span(last))]
+    if len(usual) < LEAST_PAST or len(spans) < MINIMUM_DAYS:
+        return
     most = {missing: _most(spans, missing) for missing in (False, True)}
     repeated: dict[Any, set[date]] = {}
     for last, shares in lasting.items():
         for value, share in shares.items():
             if share > most[value is None] + LEAST_MOVED and _by_chance(value, share, usual) <= rate:
                 repeated.setdefault(value, set()).update(_span(last))
-    for value, of_days in repeated.items():
+    for value, of_days in sorted(repeated.items(), key=lambda each: str(each[0])):
         growth = _growth(profile, asked, value, rescoring)
         mean = sum(shares.get(value, 0.0) for shares in usual.values()) / len(usual)
         for day in sorted(of_days & set(days)):

@@ -92,7 +92,7 @@ def day_tests(reference: np.ndarray, windows: np.ndarray, days: np.ndarray) -> D
     return DayTests(statistics, expected, p_values, effective, float(trace * rows_of_day / (bins - 1)))
 
 
-def spread_of_next(of_days: np.ndarray, span: int) -> np.ndarray:
+def spread_of_next(of_days: np.ndarray, span: int) -> tuple[np.ndarray, np.ndarray]:
     """By how much the mean of some days that follow each other is away from that of those before, if nothing changes.
 
     Parameters
@@ -102,12 +102,14 @@ def spread_of_next(of_days: np.ndarray, span: int) -> np.ndarray:
 
     Returns
     -------
-    (columns,) array
-        Standard deviations; means over them follow Student's t with one degree less than days, where these are normal.
+    spread, freedom
+        (columns,) each. By the standard deviation the mean follows Student's t of so many degrees of freedom, where
+        days are normal.
 
     Notes
     -----
     Days that follow each other are alike: as in ``day_tests``, by the correlation of neighbours, where it is positive.
+    So many fewer are independent, and tell of the spread.
     """
     import numpy as np
 
@@ -118,7 +120,8 @@ def spread_of_next(of_days: np.ndarray, span: int) -> np.ndarray:
         correlation = (away[1:] * away[:-1]).sum(axis=0) / squares + 1 / count
     correlation = np.clip(np.nan_to_num(correlation), 0.0, HIGHEST_AUTOCORRELATION)
     of_span, of_all = _carried(np.array([span, count]), correlation).T
-    return np.asarray(np.sqrt(squares / (count - of_all) * (of_span / span + of_all / count)))
+    spread = np.sqrt(squares / (count - of_all) * (of_span / span + of_all / count))
+    return spread, np.maximum(count / of_all - 1, 1.0)
 
 
 def false_discovery_q(p_values: np.ndarray) -> np.ndarray:

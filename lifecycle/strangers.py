@@ -175,9 +175,9 @@ def _of_column(
         return
     outside, usual = seen.outside(now), seen.usual()
     among = now.shares(outside, seen.common)
-    more = {day for last in days for day in _more_than_ever(shares, last, usual) if day in days}
+    more = [day for day in days if _more_than_ever(shares, day, usual)]
     far = [day for day in days if day not in more and len(usual) >= LEAST_PAST and among.get(day, 0.0) > LEAST_MOVED]
-    for flags, flagged in ((strange, sorted(more)), (outside, far)):
+    for flags, flagged in ((strange, more), (outside, far)):
         if not flagged:
             continue
         swap = lost_instead(profile, rescoring.some(), asked[name].filter(pl.Series(flags)), rescoring)
@@ -248,19 +248,18 @@ def _ahead(past: _Values, order: np.ndarray) -> float:
     return abs(float(past.values[order[others[0]]] - past.values[order[0]])) if others.size else 0.0
 
 
-def _more_than_ever(shares: Mapping[date, float], last: date, usual: Sequence[float]) -> Iterator[date]:
-    """The days with strangers among those that end with one, where these have more than any past ones, or as many, had.
-
-    None where the last one has hardly any: what was is over.
-    """
+def _more_than_ever(shares: Mapping[date, float], day: date, usual: Sequence[float]) -> bool:
+    """Whether a day, or the days that end with it, has strangers beyond what any past one, or as many, had."""
     import numpy as np
 
-    if shares.get(last, 0.0) <= LEAST_MOVED or len(usual) < LEAST_PAST:
-        return
+    if shares.get(day, 0.0) <= LEAST_MOVED:
+        return False
     for span in SPANS:
-        days = [last - timedelta(days=back) for back in range(span)]
-        if not all(day in shares for day in days):
+        last = [shares.get(day - timedelta(days=back)) for back in range(span)]
+        present = [share for share in last if share is not None]
+        if len(present) < span or len(usual) < LEAST_PAST:
             continue
         means = np.convolve(usual, np.full(span, 1 / span), "valid")
-        if sum(shares[day] for day in days) / span > means.max() + LEAST_MOVED:
-            yield from (day for day in days if shares[day] > LEAST_MOVED)
+        if sum(present) / span > means.max() + LEAST_MOVED:
+            return True
+    return False

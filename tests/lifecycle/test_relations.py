@@ -173,3 +173,21 @@ def test_few_days_few_rows_and_frames_of_another_feature_set_are_not_judged() ->
     assert departures(broken.drop("colour")) == []
     missing = broken.with_columns(cooling=pl.lit(None, pl.Float64))
     assert departures(missing) == []  # that is what values lost are looked for
+
+
+def test_what_hardly_shows_in_a_day_shows_in_three_and_is_called_on_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def called_whole() -> int:
+        windows = (rows(first, 3).with_columns(pl.col("cooling") * 0.65) for first in range(104, 124))
+        return sum(len({jump.day for jump in departures(window)}) == 3 for window in windows)
+
+    of_spans = called_whole()
+    monkeypatch.setattr("lifecycle.departures.SPANS", (1,))
+    assert of_spans >= called_whole() + 3
+
+
+def test_where_past_days_never_follow_each_other_single_days_are_judged() -> None:
+    every_other = PAST.filter(pl.col("day").dt.ordinal_day() % 2 == 0)
+    found = departures(rows(104, 3).with_columns(pl.col("cooling") * 0.4), every_other)
+    assert {jump.name for jump in found} == {"cooling"}

@@ -90,6 +90,30 @@ def test_what_always_comes_back_is_no_repeat() -> None:
     assert repeats(stuck(rows(84, 5), 20.0), before=BEFORE.with_columns(heat=pl.lit(50.0))) == []
 
 
+def test_what_comes_often_may_come_on_days_that_follow_each_other_by_chance() -> None:
+    turns = BEFORE.with_columns(heat=20.0 + 30 * (pl.col("day").dt.ordinal_day() % 3))
+    assert repeats(rows(84, 5).with_columns(heat=pl.lit(20.0)), before=turns) == []
+    assert repeats(rows(84, 5).with_columns(heat=pl.lit(21.0)), before=turns) != []
+
+
+def test_rows_without_a_value_are_held_against_rows_without_one() -> None:
+    always = BEFORE.with_columns(heat=pl.lit(50.0))
+    assert repeats(stuck(rows(84, 5), None), before=always) != []
+
+
+def test_it_costs_by_the_rows_beyond_those_that_always_hold_the_value() -> None:
+    some = (pl.int_range(pl.len()) * 0.618) % 1 < 0.2
+    before = BEFORE.with_columns(heat=pl.when(some).then(100.0).otherwise("heat"))
+    (alone, *_), (beyond, *_) = (repeats(stuck(rows(84, 5), 100.0, 0.8), frame) for frame in (BEFORE, before))
+    assert beyond.harm == pytest.approx(0.75 * alone.harm, rel=0.1)
+
+
+def test_what_was_not_mended_is_called_as_long_as_it_lasts() -> None:
+    lasting = pl.when((pl.int_range(pl.len()) * 0.618) % 1 < 0.4).then(20.0).otherwise("heat").alias("heat")
+    window = rows(84, 14).with_columns(lasting)
+    assert len(repeats(window, pl.concat([BEFORE, window]))) == 5
+
+
 def test_what_costs_nothing_is_not_called() -> None:
     assert repeats(stuck(rows(84, 5), 20.0), limit=0.5) == []
 
@@ -98,4 +122,6 @@ def test_too_few_days_and_columns_that_are_not_there_tell_nothing() -> None:
     window = stuck(rows(84, 5), 20.0)
     assert repeats(window, BEFORE.filter(pl.col("day") < MONDAY + timedelta(days=14))) == []
     assert repeats(window, BEFORE.drop("heat")) == []
+    assert repeats(window, BEFORE.group_by("day").head(20)) == []
+    assert repeats(window, BEFORE.filter(pl.col("day").dt.ordinal_day() % 3 > 0)) == []
     assert repeats(window.with_columns(heat=pl.lit(float("nan")))) != []
