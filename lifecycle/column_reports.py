@@ -87,6 +87,7 @@ def column_report(
         jump_harm=worst.harm if worst else None,
         jump_group=worst.group and "{} {}".format(*worst.group) if worst else None,
         jump_how=worst.how if worst else None,
+        jump_value=worst.value if worst else None,
         harmful_days=sum(flags[-rule.of_days :]),
         harmful=bool(fired[0]) or harm.at_least(rule.harmful_days, rule.of_days, flags),
         rank=harm.rank(excess, column.importance, change),

@@ -45,8 +45,8 @@ class ColumnReport:
         becomes harder, and a model says so, the loss grows and no retraining mends it; that is not called harm.
     jump_harm : growth of the loss by the worst of the last days that were unlike those before them, were the values
         that moved of no use (``jumps.py``); None without such a day. ``jump_group``: the slice that jumped;
-        None for all rows. ``jump_how``: see ``jumps.Jump``; of a column that moved alone the harm is that of being off
-        by as much.
+        None for all rows. ``jump_how``, ``jump_value``: see ``jumps.Jump``; of a column that moved alone the harm is
+        that of being off by as much.
     harmful_days : how many of the days that the rule looks at were harmful, and ``harmful`` whether they make an error.
     rank : size × importance × harm.
     bins, reference_counts, current_counts : the two distributions, for drawing.
@@ -93,6 +93,7 @@ class ColumnReport:
     jump_harm: float | None
     jump_group: str | None
     jump_how: str | None
+    jump_value: str | None
     harmful_days: int
     harmful: bool
     rank: float

@@ -39,6 +39,7 @@ class Jump:
         they are off by as much as they moved.
     how : it moved; it moved without the columns that it goes with (``departures.py``); it holds values that it never
         held (``strangers.py``); the same value, or none, keeps coming back (``repeats.py``).
+    value : what keeps coming back, as text; None where that is no value, and of any other jump.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Jump:
     group: Group
     harm: float
     how: How = "moved"
+    value: str | None = None
 
 
 def find_jumps(

@@ -107,5 +107,6 @@ def _jump(column: ColumnReport) -> str:
             f"{column.jump_harm:.2g} if they are of no use"
         )
     if column.jump_how == "repeated":
-        return f"; the same value, or none, keeps coming back, which costs {column.jump_harm:.2g} if it is of no use"
+        repeated = f"the value {column.jump_value} keeps" if column.jump_value else "rows without a value keep"
+        return f"; {repeated} coming back, which costs {column.jump_harm:.2g} if it is of no use"
     return f"; it jumped{where}, which costs {column.jump_harm:.2g} if the values that moved are of no use"

@@ -96,7 +96,7 @@ def _of_column(
         for day in sorted(of_days & set(days)):
             harm = growth * (now[day][value] - mean)
             if harm > least:
-                yield Jump(profile.name, day, None, harm, "repeated")
+                yield Jump(profile.name, day, None, harm, "repeated", None if value is None else str(value))
 
 
 def _shares_by_day(frame: pl.DataFrame, name: str) -> dict[date, Shares]:

@@ -90,7 +90,15 @@ def test_a_window_like_the_reference_raises_nothing_and_shows_every_statistic(re
     assert table["name"].to_list()[:2] == ["prediction", "label"]
     numeric = table.row(by_predicate=pl.col("name") == "delay", named=True)
     empty = {name for name, value in numeric.items() if value is None}
-    not_asked = {"seasonal_psi", "seasonal_p_value", "drifted_since", "jump_harm", "jump_group", "jump_how"}
+    not_asked = {
+        "seasonal_psi",
+        "seasonal_p_value",
+        "drifted_since",
+        "jump_harm",
+        "jump_group",
+        "jump_how",
+        "jump_value",
+    }
     assert empty == {"chi_square", "chi_square_p_value"} | not_asked
     origin = table.row(by_predicate=pl.col("name") == "origin", named=True)
     assert (origin["chi_square"] > 0, origin["kolmogorov_smirnov"], origin["distinct_current"]) == (True, None, 3)
@@ -143,6 +151,33 @@ def test_a_unit_in_which_days_hide_is_told_by_values_that_never_came() -> None:
     assert column(quiet, "delay").jump_how is None
     assert column(broken, "delay").jump_how == "unseen"
     assert "it holds values that it never held, as after a change of unit" in broken.errors[0]
+
+
+LATE = float(JUDGED["delay"].max())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("value", "told"), [(LATE, f"the value {LATE} keeps"), (None, "rows without a value keep")])
+def test_what_sticks_in_some_rows_is_an_error_that_names_the_value(value: float | None, told: str) -> None:
+    def with_gaps(frame: pl.DataFrame) -> pl.DataFrame:
+        told = pl.col("day").dt.ordinal_day() % 9 > 0
+        return frame.with_columns(delay=pl.when(told).then("delay"))
+
+    judged, before, window = (with_gaps(frame) for frame in (JUDGED, rows(28, 42), rows(70, 14)))
+    champion = Champion(
+        profile(judged, FEATURES, judged["score"].to_numpy(), judged["label"].to_numpy(), {}),
+        judged,
+        IMPORTANCES,
+        0.5,
+        model,
+    )
+    stuck = (pl.col("day") > date(2024, 3, 20)) & ((pl.int_range(pl.len()) * 0.618) % 1 < 0.5)
+    broken = window.with_columns(delay=pl.when(stuck).then(pl.lit(value, pl.Float64)).otherwise("delay"))
+    quiet, loud = (
+        monitor_day(champion, frame, RULE, "classification", FEATURES, before=before) for frame in (window, broken)
+    )
+    assert quiet.errors == ()
+    assert column(loud, "delay").jump_how == "repeated"
+    assert f"{told} coming back" in loud.errors[0]
 
 
 def test_skill_and_what_broken_values_cost_are_asked_of_the_days_since_served_too(reference: Reference) -> None:

@@ -74,7 +74,8 @@ def test_days_like_those_before_hold_no_repeats() -> None:
 def test_what_sticks_or_misses_in_some_rows_day_after_day_is_found_on_all_of_them(value: float | None) -> None:
     window = stuck(rows(84, 5), value)
     found = repeats(window)
-    assert {(jump.name, jump.group, jump.how) for jump in found} == {("heat", None, "repeated")}
+    told = None if value is None else str(value)
+    assert {(jump.name, jump.group, jump.how, jump.value) for jump in found} == {("heat", None, "repeated", told)}
     assert [jump.day for jump in found] == window["day"].unique().sort()[-SPAN:].to_list()
     assert min(jump.harm for jump in found) > LIMIT / 2
 
