@@ -110,7 +110,8 @@ def find_departures(
     (``significance.spread_of_next``; Bonferroni over columns). Where one column is broken others seem to be, too, as it
     tells of them: so the column is blamed that explains most, it is put where the others say it is, and the rest are
     looked at again. What departed is held to be off by as much, and the champion is asked what it says of rows moved
-    so (``Swap.broken``); none where a past day that departed more would have cost more.
+    so (``Swap.broken``); none where a past day that departed more would have cost more. A span calls all of its days on
+    which the column was off by a good part of it.
     """
     import polars as pl
 
