@@ -121,19 +121,18 @@ def _told(rows: pl.DataFrame, task: Task) -> Promise:
 
 
 def _contradicts(then: Promise, before: Promise) -> bool:
-    """Whether days are unlike those before them, by what both vary.
+    """Whether days are unlike those before them, by what these vary.
 
-    A fortnight tells badly how much fortnights vary: where the judged one had no storm, the next one would else be a
-    change, and what was luck be held against the champion for ever.
+    By what they vary themselves they would excuse the change within them.
     """
     if not (then.days and before.days):
         return False
-    pairs = [(then.gap, then.gap_error, before.gap, before.gap_error)]
+    pairs = [(then.gap, before.gap, before.gap_error)]
     if then.ranking is not None and before.ranking is not None:
-        pairs.append((then.ranking, then.ranking_error, before.ranking, before.ranking_error))
+        pairs.append((then.ranking, before.ranking, before.ranking_error))
     return any(
-        abs(now - past) > STANDARD_ERRORS * math.hypot(error, before.at_least(own, error, then.days))
-        for now, own, past, error in pairs
+        abs(now - past) > STANDARD_ERRORS * math.hypot(error, before.scaled(error, then.days))
+        for now, past, error in pairs
     )
 
 

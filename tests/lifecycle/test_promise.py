@@ -55,15 +55,6 @@ def test_more_days_make_it_surer_and_a_lucky_fortnight_is_not_what_is_expected()
     assert told[1] < told[0]
 
 
-def test_a_fortnight_whose_days_were_all_alike_does_not_make_the_next_one_a_change() -> None:
-    days = []
-    for number in range(JUDGED_DAYS):
-        one = JUDGED.filter(pl.col("day") == START + timedelta(days=number))
-        alike = pl.concat([one.with_columns(day=START + timedelta(days=each)) for each in range(JUDGED_DAYS)])
-        days.append(promise(alike, SERVED, date.max, "classification", 2).days)
-    assert days.count(KNOWN_DAYS) >= 5, days  # of each day there is but one, and some are unlike all that follow
-
-
 @pytest.mark.parametrize("fallen", [{"spread": 0.3}, {"seed": 4}])
 def test_a_change_that_comes_with_the_promotion_is_not_what_was_promised(fallen: dict[str, float]) -> None:
     changed = calibrated_forecasts(JUDGED_DAYS, 60, **fallen)  # type: ignore[arg-type]
