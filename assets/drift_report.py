@@ -69,7 +69,7 @@ _COLUMNS = (
         "string",
         "moved; alone: without what it goes with; unseen: to values it never held; repeated: one keeps coming back",
     ),
-    ("jump_value", "string", "what keeps coming back; empty for rows without a value"),
+    ("jump_value", "string", "what keeps coming back; empty for rows without a value, and for other jumps"),
     ("harmful_days", "int", "of the last days, how many were harmful"),
     ("harmful", "bool", "an error"),
     ("rank", "float", "size × importance × harm: what to look at first"),
