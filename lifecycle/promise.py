@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Spans of service, each of as many days as were judged: a fortnight alone may have been one of luck, and by its luck a
 # model was chosen; the more there are, the likelier a change that is too small to be told gets into what is promised.
 SPANS = 2
+# Of the standard errors of two fortnights: larger by chance in one of a hundred, where all days are alike (F test).
+LARGEST_RATIO = 2.0
 
 
 @dataclass(frozen=True)
@@ -121,19 +123,26 @@ def _told(rows: pl.DataFrame, task: Task) -> Promise:
 
 
 def _contradicts(then: Promise, before: Promise) -> bool:
-    """Whether days are unlike those before them, by what these vary.
+    """Whether days are unlike those before them, by what both vary.
 
-    By what they vary themselves they would excuse the change within them.
+    A fortnight tells badly by how much fortnights vary: where the judged one had no storm, all that follow would be a
+    change, and its luck be held against the champion for ever. But what changed varies more, too, and must not excuse
+    itself.
     """
     if not (then.days and before.days):
         return False
-    pairs = [(then.gap, before.gap, before.gap_error)]
+    pairs = [(then.gap, then.gap_error, before.gap, before.gap_error)]
     if then.ranking is not None and before.ranking is not None:
-        pairs.append((then.ranking, before.ranking, before.ranking_error))
+        pairs.append((then.ranking, then.ranking_error, before.ranking, before.ranking_error))
     return any(
-        abs(now - past) > STANDARD_ERRORS * math.hypot(error, before.scaled(error, then.days))
-        for now, past, error in pairs
+        abs(now - past) > STANDARD_ERRORS * math.hypot(error, _as_like(own, before.scaled(error, then.days)))
+        for now, own, past, error in pairs
     )
+
+
+def _as_like(own: float, before: float) -> float:
+    """The standard error of days: no less than as many before them have, and no more than days that are alike."""
+    return min(max(own, before), LARGEST_RATIO * before)
 
 
 def promised_by(reference: Reference | None, task: Task) -> Promise:

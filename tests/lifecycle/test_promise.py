@@ -21,6 +21,21 @@ KNOWN_DAYS = JUDGED_DAYS * (1 + SPANS)
 LAST_OF_FIRST = START + timedelta(days=KNOWN_DAYS - 1)
 
 
+def _of_uneven_days(levels: np.ndarray, seed: int, change: float = 0.0, since: int = JUDGED_DAYS) -> pl.DataFrame:
+    """Forecasts of 300 events a day, whose log-odds are off by ``levels`` times a random number that each day draws.
+
+    From the day ``since`` on they are off by ``change``, too.
+    """
+    random, per_day = np.random.default_rng(seed), 300
+    days = np.arange(len(levels))
+    of_day = levels * random.normal(0, 1, len(levels)) + change * (days >= since)
+    odds = random.normal(-1.2, 1.0, len(levels) * per_day)
+    happened = random.random(odds.size) < 1 / (1 + np.exp(-(odds + np.repeat(of_day, per_day))))
+    day = np.datetime64(START) + np.repeat(days, per_day)
+    rows = pl.DataFrame({"day": day, "score": 1 / (1 + np.exp(-odds)), "label": happened.astype(float)})
+    return rows.with_columns(pl.col("day").cast(pl.Date)).with_columns(known_day="day")
+
+
 def test_it_is_told_from_the_judged_days_and_the_first_that_are_served() -> None:
     assert first_days(JUDGED) == (START + timedelta(days=JUDGED_DAYS), LAST_OF_FIRST)
     told = promise(JUDGED, SERVED, date.max, "classification", 2)
@@ -55,6 +70,27 @@ def test_more_days_make_it_surer_and_a_lucky_fortnight_is_not_what_is_expected()
     assert told[1] < told[0]
 
 
+def test_the_next_fortnight_is_no_change_for_being_less_calm_than_the_judged_one() -> None:
+    calm_then_usual = np.repeat([0.35, 0.7], [JUDGED_DAYS, SPANS * JUDGED_DAYS])
+    days = []
+    for seed in range(60):
+        rows = _of_uneven_days(calm_then_usual, seed)
+        early = pl.col("day") < START + timedelta(JUDGED_DAYS)
+        days.append(promise(rows.filter(early), rows.filter(~early), date.max, "classification", 2).days)
+    assert days.count(KNOWN_DAYS) >= 58, days
+
+
+def test_days_that_vary_more_since_a_change_do_not_excuse_it() -> None:
+    levels = np.repeat([0.35, 1.4], [JUDGED_DAYS, SPANS * JUDGED_DAYS])
+    early = pl.col("day") < START + timedelta(JUDGED_DAYS)
+    found = 0
+    for seed in range(20):
+        rows = _of_uneven_days(levels, seed, change=-1.5)
+        told = promise(rows.filter(early), rows.filter(~early), date.max, "classification", 2)
+        found += told.days == JUDGED_DAYS
+    assert found >= 15
+
+
 @pytest.mark.parametrize("fallen", [{"spread": 0.3}, {"seed": 4}])
 def test_a_change_that_comes_with_the_promotion_is_not_what_was_promised(fallen: dict[str, float]) -> None:
     changed = calibrated_forecasts(JUDGED_DAYS, 60, **fallen)  # type: ignore[arg-type]
@@ -65,19 +101,12 @@ def test_a_change_that_comes_with_the_promotion_is_not_what_was_promised(fallen:
 
 def test_a_lasting_change_of_the_level_within_the_first_days_stays_an_error() -> None:
     """What a day brings varies by 0.4 in log-odds; from the fifteenth day of service on it is lower by 0.8."""
-    random, per_day, days = np.random.default_rng(5), 300, 90
-    odds = random.normal(-1.2, 1.0, days * per_day)
-    level = np.repeat(random.normal(0, 0.4, days), per_day)
-    day = np.repeat(np.arange(days), per_day)
-    happened = random.random(odds.size) < 1 / (1 + np.exp(-(odds + level - 0.8 * (day >= JUDGED_DAYS + 14))))
-    rows = pl.DataFrame({"day": np.datetime64(START) + day, "score": 1 / (1 + np.exp(-odds)), "label": happened})
-    rows = rows.with_columns(pl.col("day").cast(pl.Date), pl.col("label").cast(pl.Float64))
-    rows = rows.with_columns(known_day="day")
+    rows = _of_uneven_days(np.full(90, 0.4), 5, change=-0.8, since=JUDGED_DAYS + 14)
     early = pl.col("day") < START + timedelta(JUDGED_DAYS)
     served = rows.filter(~early)
     told = promise(rows.filter(early), served, date.max, "classification", 2)
     assert told.days == 2 * JUDGED_DAYS
-    for last in range(60, days):
+    for last in range(60, 90):
         window = served.filter(pl.col("day") <= START + timedelta(days=last))
         report = realised(window, MonitorRule(), None, "classification", promise=told)
         assert any("above what happened" in text for text in report.errors)
