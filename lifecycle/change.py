@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
-from lifecycle.significance import MINIMUM_DAYS, spread_of_next
+from lifecycle.significance import HIGHEST_AUTOCORRELATION, MINIMUM_DAYS, spread_of_next
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,6 @@ LARGEST_STEP = 3.0  # one odd day counts for no more than three standard deviati
 LEAST_BEFORE = 3  # values from which a spread can be told
 LEAST_AFTER = 2  # values on either side of a change
 WARM_UP = 28  # values that give ADWIN its scale: four weeks, so that every weekday counts alike
-HIGHEST_AUTOCORRELATION = 0.8
 SMALLEST_SPREAD = 1e-7  # of the largest value: what summing leaves behind of equal ones
 
 
