@@ -366,7 +366,7 @@ def _counts(profile: Any, rows: "pl.DataFrame", name: str) -> "list[int] | None"
     """How many rows are in each bin of the reference now; None where that cannot be said."""
     import numpy as np
 
-    from lifecycle.profiles import column_bins
+    from lifecycle.drift.profiles import column_bins
 
     if profile is None or name not in rows.columns:
         return None

@@ -12,7 +12,7 @@ from assets import stage
 from assets.batch_predictions import predictions_table
 from assets.examples import read_labels
 from assets.scored_again import score_again
-from lifecycle.hindcasts import HINDCAST
+from lifecycle.performance.hindcasts import HINDCAST
 from lifecycle.pipeline import Pipeline
 from resources.evidently import write_report
 from resources.lake import Lake
@@ -21,7 +21,7 @@ from resources.registry import Registry, Version
 if TYPE_CHECKING:
     import polars as pl
 
-    from lifecycle.day_report import DayReport
+    from lifecycle.drift.day_report import DayReport
 
 
 # A plot takes Evidently a tenth of a second, and nobody reads more of them; the asset's own table has all features.
@@ -159,7 +159,7 @@ def _days(rows: "pl.DataFrame") -> int:
 def _compare(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) -> _Compared:
     import polars as pl
 
-    from lifecycle.monitoring import Champion, monitor_night
+    from lifecycle.drift.monitoring import Champion, monitor_night
 
     first = day - timedelta(days=pipeline.monitor.drift_days - 1)
     earliest = day - timedelta(days=pipeline.monitor.drift_lookback_days - 1)

@@ -1,7 +1,7 @@
 """Hindcasts: what the version that forecast a day says of its events with what was known just before each.
 
 What belongs here: the asset, its lake table, and putting its rows beside the forecasts as issued. What they are good
-for is in ``lifecycle/hindcasts.py``.
+for is in ``lifecycle/performance/hindcasts.py``.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -15,7 +15,7 @@ from assets.examples import read_spine
 from assets.feature_guard import as_declared
 from assets.issued import issued_versions, predictions_table, read_issued
 from lifecycle import scoring
-from lifecycle.hindcasts import HINDCAST, with_hindcasts
+from lifecycle.performance.hindcasts import HINDCAST, with_hindcasts
 from lifecycle.pipeline import Pipeline
 from lifecycle.spine import PREDICTION_TIME
 from resources.feature_store import FeatureStore

@@ -14,8 +14,8 @@ from resources.lake import Lake
 if TYPE_CHECKING:
     import polars as pl
 
-    from lifecycle.concept import DayErrors
-    from lifecycle.estimation import Estimate
+    from lifecycle.performance.concept import DayErrors
+    from lifecycle.performance.estimation import Estimate
 
 
 def performance_table(pipeline: Pipeline) -> str:
@@ -59,7 +59,7 @@ def past_errors(past: "pl.DataFrame", version: int, day: date, days: int) -> "di
     """How a version erred on the days before, as far as their labels had come when they were told."""
     import polars as pl
 
-    from lifecycle.concept import DayErrors
+    from lifecycle.performance.concept import DayErrors
 
     own = past.filter(
         pl.col("model_version") == version,
@@ -91,7 +91,7 @@ def past_estimates(
 
 def _estimate(row: dict[str, Any]) -> "Estimate":
     """An estimate as far as grading needs it, for either ranking metric."""
-    from lifecycle.estimation import COVERAGE, Estimate
+    from lifecycle.performance.estimation import COVERAGE, Estimate
 
     ends = (row["estimated_low"], row["estimated_high"])
     return Estimate(

@@ -15,9 +15,9 @@ from resources.registry import Version
 if TYPE_CHECKING:
     import polars as pl
 
-    from lifecycle.concept import Concept
-    from lifecycle.outlook import Outlook
-    from lifecycle.performance import PerformanceReport
+    from lifecycle.performance.concept import Concept
+    from lifecycle.performance.outlook import Outlook
+    from lifecycle.performance.realised import PerformanceReport
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _outlook_picture(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any
 def _value_picture(pipeline: Pipeline, night: Night) -> dict[str, Any]:
     """What acting from other thresholds on would have been worth."""
     from lifecycle import plots
-    from lifecycle.performance import profit_curve
+    from lifecycle.performance.realised import profit_curve
 
     threshold = night.version.threshold if night.version else None
     if pipeline.costs is None or threshold is None or night.report.reason:

@@ -21,7 +21,7 @@ from resources.registry import Registry
 if TYPE_CHECKING:
     import polars as pl
 
-    from lifecycle.concept import DayErrors
+    from lifecycle.performance.concept import DayErrors
 
 PERFORMS, NO_CONCEPT_DRIFT, ESTIMATED_TO_PERFORM = "performs", "no_concept_drift", "estimated_to_perform"
 
@@ -125,9 +125,9 @@ def _window(pipeline: Pipeline) -> int:
 def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, registry: Registry) -> Night:
     import polars as pl
 
-    from lifecycle.concept import concept_drift, errors_by_day
-    from lifecycle.outlook import last_week, outlook, realised_ranking
-    from lifecycle.performance import realised
+    from lifecycle.performance.concept import concept_drift, errors_by_day
+    from lifecycle.performance.outlook import last_week, outlook, realised_ranking
+    from lifecycle.performance.realised import realised
 
     rule, task = pipeline.monitor, pipeline.task
     issued, served = _issued(pipeline, day, lake)
@@ -173,7 +173,7 @@ def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, S
 
 
 def _judged_errors(judged: "pl.DataFrame | None", task: Task) -> "dict[date, DayErrors]":
-    from lifecycle.concept import errors_by_day
+    from lifecycle.performance.concept import errors_by_day
 
     return {} if judged is None else errors_by_day(judged, task)
 

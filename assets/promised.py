@@ -12,8 +12,8 @@ from resources.registry import Version
 if TYPE_CHECKING:
     import polars as pl
 
-    from lifecycle.promise import Promise
-    from lifecycle.reference import Reference
+    from lifecycle.drift.reference import Reference
+    from lifecycle.performance.promise import Promise
 
 
 def promised_by_version(
@@ -25,7 +25,7 @@ def promised_by_version(
     as_of: date,
     lake: Lake,
 ) -> "Promise":
-    """What a version promises, see ``lifecycle.promise``; what its reference says where no judged rows were kept.
+    """What a version promises, see ``lifecycle.performance.promise``; without judged rows, what its reference says.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def promised_by_version(
     import polars as pl
 
     from lifecycle.business_day import business_day
-    from lifecycle.promise import first_days, promise, promised_by
+    from lifecycle.performance.promise import first_days, promise, promised_by
 
     if judged is None or judged.is_empty():
         return promised_by(reference, pipeline.task)

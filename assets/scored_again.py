@@ -2,7 +2,7 @@
 
 The drift report of every night asks the champion what it makes of labelled rows without this value or that, and most
 of these questions are last night's. What belongs here: remembering the answers, as long as the process lives. What is
-asked and why is in ``lifecycle/rescoring.py``.
+asked and why is in ``lifecycle/drift/rescoring.py``.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from assets import stage
 from assets.training_set import GATE, TRAIN, training_table
 from lifecycle import definitions, scoring
 from lifecycle.challenger import DAY, KEY, as_nightly, baseline_losses, reference_of, training_frame
-from lifecycle.hindcasts import HINDCAST, beside_forecasts
+from lifecycle.performance.hindcasts import HINDCAST, beside_forecasts
 from lifecycle.pipeline import Pipeline
 from resources.lake import Lake
 from resources.registry import DEFINITIONS, Registry, TrainingRecord

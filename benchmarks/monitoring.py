@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from lifecycle.day_report import DayReport
-    from lifecycle.reference import Reference
-    from lifecycle.seasonal import SeasonalReference
+    from lifecycle.drift.day_report import DayReport
+    from lifecycle.drift.reference import Reference
+    from lifecycle.drift.seasonal import SeasonalReference
 
 REFERENCE_ROWS, REFERENCE_DAYS = 100_000, 28
 DAY_ROWS, WINDOW_DAYS = 1_000, 14
@@ -132,7 +132,7 @@ def _growth(folder: Path) -> Measurement:
 
 def monitor(judged: Past, window: pl.DataFrame) -> DayReport:
     """The report of a window, and its forms for machines."""
-    from lifecycle.monitoring import Champion, monitor_day
+    from lifecycle.drift.monitoring import Champion, monitor_day
     from lifecycle.pipeline import MonitorRule
 
     importances = {feature.name: 0.01 for feature in FEATURES}
@@ -146,9 +146,9 @@ def monitor(judged: Past, window: pl.DataFrame) -> DayReport:
 
 def make_past() -> Past:
     """A reference with its rows, and six weeks before the window."""
-    from lifecycle.reference import profile
-    from lifecycle.relations import learn
-    from lifecycle.seasonal import seasonal_reference
+    from lifecycle.drift.reference import profile
+    from lifecycle.drift.relations import learn
+    from lifecycle.drift.seasonal import seasonal_reference
 
     rows = make_rows(REFERENCE_ROWS, REFERENCE_DAYS, seed=0)
     reference = profile(rows, FEATURES, rows["score"].to_numpy(), rows["label"].to_numpy(), {})

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measurement import Measurement, keep
-from lifecycle.alarms import COSTLY, NIGHTS
-from lifecycle.backtest import OWN
+from lifecycle.backtesting.alarms import COSTLY, NIGHTS
+from lifecycle.backtesting.backtest import OWN
 
 
 def main(arguments: list[str] | None = None) -> int:

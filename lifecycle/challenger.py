@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lifecycle import gate, scoring
-from lifecycle.hindcasts import HINDCAST, beside_forecasts
+from lifecycle.performance.hindcasts import HINDCAST, beside_forecasts
 from lifecycle.probe import Probe, Recipe, probe
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lifecycle.baselines import Baseline
+    from lifecycle.drift.reference import Reference
     from lifecycle.pipeline import Pipeline, RetrainPolicy
-    from lifecycle.reference import Reference
 
 KEY, DAY, MOMENT, LABEL, KNOWN = "event_key", "day", "moment", "label", "known_day"
 
@@ -250,9 +250,9 @@ def reference_of(pipeline: Pipeline, judged: pl.DataFrame, threshold: float | No
     learnt : (rows,) the features of what it has learnt from, as the nightly batch asks about them: how columns go
         together takes more days to see than it was judged on.
     """
+    from lifecycle.drift.reference import profile
+    from lifecycle.drift.relations import learn
     from lifecycle.evaluation import evaluate
-    from lifecycle.reference import profile
-    from lifecycle.relations import learn
 
     labels, scores = judged[LABEL].to_numpy(), judged["score"].to_numpy()
     days = judged[DAY].to_numpy().astype("datetime64[D]")

@@ -1,7 +1,7 @@
 """The metrics of a model on rows it has not learnt from, with their uncertainty and by slice.
 
 What belongs here: metrics of arrays, for choosing and describing a model. What decisions are worth is in
-``value.py``; judging what a serving model did, night by night, is in ``performance.py``.
+``value.py``; judging what a serving model did, night by night, is in ``performance/realised.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How well forecasts rank: AUC or R², with an error that knows that the rows of a day move together.
 
-What belongs here: the statistic and its sampling error. What a fall of it means is decided in ``performance.py``.
+What belongs here: the statistic and its sampling error. What a fall of it means is said in ``performance/realised.py``.
 """
 
 from __future__ import annotations

@@ -22,13 +22,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lifecycle.alarms import FOUND_WITHIN_DAYS, detection, false_alarms
-from lifecycle.backtest import OWN, Simulation, policies
-from lifecycle.backtest_results import Span, compare, cumulative_gain, graded_weeks, months
+from lifecycle.backtesting.alarms import FOUND_WITHIN_DAYS, detection, false_alarms
+from lifecycle.backtesting.backtest import OWN, Simulation, policies
+from lifecycle.backtesting.detectable import detectable_share
+from lifecycle.backtesting.faults import SIZES
+from lifecycle.backtesting.results import Span, compare, cumulative_gain, graded_weeks, months
 from lifecycle.calendar import days_between
 from lifecycle.challenger import DAY
-from lifecycle.detectable import detectable_share
-from lifecycle.faults import SIZES
 from lifecycle.pipeline import Pipeline
 from pipelines.backtest_jobs import (
     FAULTY,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lifecycle.alarms import COSTLY
-from lifecycle.backtest import OWN
+from lifecycle.backtesting.alarms import COSTLY
+from lifecycle.backtesting.backtest import OWN
 from pipelines.pages import percent
 
 CLAIMS = ["claim", "limit", "found", ""]

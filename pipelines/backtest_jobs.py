@@ -19,7 +19,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.alarms import (
+from lifecycle.backtesting.alarms import (
     COST_DAYS,
     CleanRun,
     Injection,
@@ -27,13 +27,13 @@ from lifecycle.alarms import (
     stationary_rows,
     watch_nights,
 )
-from lifecycle.backtest import Simulation, World, policies, simulate
+from lifecycle.backtesting.backtest import Simulation, World, policies, simulate
+from lifecycle.backtesting.faults import suite
+from lifecycle.backtesting.watch import MONITORS
 from lifecycle.calendar import days_between
 from lifecycle.challenger import Challenger, meet
-from lifecycle.concept import errors_by_day, levels_told
-from lifecycle.faults import suite
+from lifecycle.performance.concept import errors_by_day, levels_told
 from lifecycle.pipeline import Pipeline
-from lifecycle.watch import MONITORS
 from pipelines.backtest_rows import Trainer, lake_fingerprint, load_rows
 from resources.lake import Lake
 from resources.settings import quiet_environment

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from lifecycle.alarms import COST_DAYS
+from lifecycle.backtesting.alarms import COST_DAYS
 from pipelines.backtest_claims import CLAIMS, claims
 from pipelines.pages import (
     html_block,
@@ -288,7 +288,7 @@ def _estimate_text(content: Mapping[str, Any]) -> str:
 
 
 def _policy_plots(content: Mapping[str, Any]) -> dict[str, bytes]:
-    from lifecycle import backtest_plots
+    from lifecycle.backtesting import plots
 
     days = [date.fromisoformat(day) for day in content["cumulative_gain"]["days"]]
     lines = content["cumulative_gain"]["lines"]
@@ -302,14 +302,14 @@ def _policy_plots(content: Mapping[str, Any]) -> dict[str, bytes]:
         name: (found["cpu_seconds"], found["gain"], tuple(found["gain_interval"])) for name, found in whole.items()
     }
     return {
-        "gain": backtest_plots.cumulative_gain(
+        "gain": plots.cumulative_gain(
             days,
             lines,
             promoted,
             f"Policy {best} has saved most loss over never retraining; dots: a new model begins to serve",
             "loss saved so far, summed over events",
         ),
-        "cost": backtest_plots.gain_against_cost(
+        "cost": plots.gain_against_cost(
             points,
             "What retraining gains, against what it costs",
             "CPU seconds of trainings and probes",
@@ -319,16 +319,16 @@ def _policy_plots(content: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _fault_plots(content: Mapping[str, Any]) -> dict[str, bytes]:
-    from lifecycle import backtest_plots
+    from lifecycle.backtesting import plots
 
     found = content["detection"]
     share = percent(found["costly"]["by_any_monitor"])
     title = f"{share} of the faults that cost a tenth of the skill are found within {found['within_days']} days"
-    return {"faults": backtest_plots.detection_map(found["faults"], found["within_days"], title)}
+    return {"faults": plots.detection_map(found["faults"], found["within_days"], title)}
 
 
 def _estimate_plots(content: Mapping[str, Any]) -> dict[str, bytes]:
-    from lifecycle import backtest_plots
+    from lifecycle.backtesting import plots
 
     metric = "AUC" if content["task"] == "classification" else "R²"
     drawn = {}
@@ -340,7 +340,7 @@ def _estimate_plots(content: Mapping[str, Any]) -> dict[str, bytes]:
                 f"{one['share_within']:.0%} of {one['weeks']} weeks"
             )
             name = f"estimate_{one['policy']}_{one['days_ahead']}"
-            drawn[name] = backtest_plots.estimated_weeks(one["table"], metric, title)
+            drawn[name] = plots.estimated_weeks(one["table"], metric, title)
     return drawn
 
 

@@ -1,7 +1,7 @@
 """The rows that a backtest goes over: every event at every moment, with features as they were known then.
 
 What belongs here: reading them from a lake that has the history, once, and the trainings that are kept on disk. What
-is done with them is in ``lifecycle/backtest.py``.
+is done with them is in ``lifecycle/backtesting/backtest.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from assets.examples import read_labels, read_spine
 from lifecycle.challenger import DAY, KEY, KNOWN, LABEL, MOMENT, Challenger, train_challenger
-from lifecycle.hindcasts import HINDCAST
+from lifecycle.performance.hindcasts import HINDCAST
 from lifecycle.pipeline import Pipeline
 from resources.feature_store import FeatureStore
 from resources.lake import Lake

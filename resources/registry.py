@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifecycle.reference import Reference
+from lifecycle.drift.reference import Reference
 
 if TYPE_CHECKING:
     import polars as pl

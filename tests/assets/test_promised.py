@@ -12,8 +12,8 @@ import pytest
 from assets.issued import predictions_table
 from assets.promised import promised_by_version
 from assets.validated import validated_table
-from lifecycle.promise import Promise, promise
-from lifecycle.reference import Reference, profile
+from lifecycle.drift.reference import Reference, profile
+from lifecycle.performance.promise import Promise, promise
 from resources.lake import Lake
 from resources.registry import Version
 from tests.tiny import CALENDAR, FIRST_DAY, TINY

@@ -16,7 +16,7 @@ import pytest
 from assets import drift_report
 from lifecycle import scoring
 from lifecycle.calendar import days_between
-from lifecycle.monitored_rows import judged_rows
+from lifecycle.drift.monitored_rows import judged_rows
 from pipelines.driver import CHECKS_SENSOR, FIRST_MODEL_SENSOR, Driver, Ran
 from resources.configured import plain_clients
 from resources.settings import Settings
