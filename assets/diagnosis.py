@@ -287,7 +287,7 @@ class _Case:
 
     def _doubts(self, moved: Sequence[Moved]) -> list[Doubt]:
         """Failed checks and quarantined rows among the days of the window, errors first."""
-        first = min([self._first_day, *(column.since for column in moved if column.since)])
+        first = min([self._first_day, *(column.first_day for column in moved if column.first_day)])
         failed = failed_between(self._instance, _upstream_checks(self._pipeline), first, self._day)
         found = [
             Doubt(

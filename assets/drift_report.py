@@ -70,6 +70,7 @@ _COLUMNS = (
         "moved; alone: without what it goes with; unseen: to values it never held; repeated: one keeps coming back",
     ),
     ("jump_value", "string", "what keeps coming back; empty for rows without a value, and for other jumps"),
+    ("jump_since", "date", "the first of the last days on which it jumped"),
     ("harmful_days", "int", "of the last days, how many were harmful"),
     ("harmful", "bool", "an error"),
     ("rank", "float", "size × importance × harm: what to look at first"),
@@ -108,7 +109,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 pipeline,
                 asset,
                 "no_drift",
-                f"Nothing drifted in a way that costs {pipeline.monitor.harm_skill_share:.0%} of the champion's skill "
+                f"Nothing drifted in a way that costs {pipeline.monitor.harm_skill_share:.0%} of the champion's skill, "
+                f"or half of that where values are held to be broken, "
                 f"on {pipeline.monitor.harmful_days} of the last {pipeline.monitor.of_days} days (else an error, "
                 "which may ask for a retraining), nor in any other way (else a warning).",
             )

@@ -72,9 +72,16 @@ def past_errors(past: "pl.DataFrame", version: int, day: date, days: int) -> "di
 
 
 def past_estimates(
-    past: "pl.DataFrame", week_to: date, week_ranking: float | None
+    past: "pl.DataFrame", day: date, days: int, week_to: date, week_ranking: float | None
 ) -> "list[tuple[Estimate, float | None]]":
-    """Estimates of weeks that do not overlap, back from the newest whose labels have come, with what was realised."""
+    """Estimates of weeks that do not overlap, back from the newest whose labels have come, with what was realised.
+
+    Parameters
+    ----------
+    day : at whose close they are asked for. days : how far back; the same, whether a night is built alone or among
+        others.
+    week_to, week_ranking : the newest week whose labels have come.
+    """
     import polars as pl
 
     happened = {
@@ -84,6 +91,7 @@ def past_estimates(
     made = past.filter(
         pl.col("estimated").is_not_null(),
         pl.col("estimated_to") <= week_to,
+        pl.col("estimated_to") > day - timedelta(days=days),
         ((pl.lit(week_to) - pl.col("estimated_to")).dt.total_days() % WEEK_DAYS) == 0,
     )
     return [(_estimate(row), happened.get(row["estimated_to"])) for row in made.sort("day").iter_rows(named=True)]

@@ -93,6 +93,7 @@ def page(pipeline: Pipeline, day: date, night: Night, lake: Lake) -> dict[str, A
     metadata["served"] = night.served.text
     if night.outlook:
         metadata["estimated"] = outlook_text(night.outlook)
+        metadata |= _estimated_metrics(night.outlook)
         metadata["estimates_so_far"] = night.outlook.grade.verdict
     if report.slices.height:
         metadata["slices"] = stage.markdown_table(report.slices, 30)
@@ -197,6 +198,18 @@ def _drawn(pipeline: Pipeline, day: date, lake: Lake) -> "pl.DataFrame":
     return lake.read(performance_table(pipeline), day - timedelta(days=90), day)
 
 
+def _estimated_metrics(ahead: "Outlook") -> dict[str, Any]:
+    """All that is expected of the week, with bands; it is by the ranking that they are graded and widened."""
+    import polars as pl
+
+    made = ahead.estimate
+    if made is None:
+        return {}
+    rows = [(name, value, *made.intervals.get(name, (None, None))) for name, value in made.values.items()]
+    table = pl.DataFrame(rows, schema=["metric", "expected", "low", "high"], orient="row", strict=False)
+    return {"estimated_metrics": stage.markdown_table(table)}
+
+
 def _intervals(report: "PerformanceReport") -> "pl.DataFrame":
     import polars as pl
 
@@ -208,6 +221,8 @@ def outlook_text(ahead: "Outlook | None") -> str:
     if ahead is None or ahead.estimate is None:
         return (ahead.reason if ahead else None) or "no version has forecast yet"
     made = ahead.estimate
+    if made.reason:
+        return made.reason
     name, title = ("auc", "AUC") if "auc" in made.values else ("r2", "R²")
     value, (low, high) = made.values[name], made.intervals.get(name, (float("nan"), float("nan")))
     if value is None:

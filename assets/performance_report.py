@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from assets import stage
+from assets.examples import read_labels
 from assets.hindcasts import read_with_hindcasts
 from assets.issued import issued_seconds
 from assets.performance_history import kept_columns, past_errors, past_estimates, performance_table, read_past
@@ -37,8 +39,9 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 pipeline,
                 "performance_report",
                 group="monitoring",
-                description=f"How good the forecasts about the last {window} days were, on labels known by the close "
-                "of the day; joined to the forecasts as they were issued. Beside it whether the champion's errors grow "
+                description="How good the forecasts that the version that serves made about the last "
+                f"{window} days were, on labels known by the close of the day; joined to the forecasts as they were "
+                "issued. Beside it whether the champion's errors grow "
                 "beyond what it announces itself, whether more or less happens than it forecasts, with and without "
                 "news that came later, and what the week that ends with tomorrow's forecasts is estimated to be worth "
                 "before its labels come. The table has a column per metric.",
@@ -118,8 +121,10 @@ def build(pipeline: Pipeline) -> dg.Definitions:
 
 
 def _window(pipeline: Pipeline) -> int:
-    """Days of forecasts that a night looks back over: those judged, and the last week whose labels have come."""
-    return max(pipeline.monitor.performance_days, WEEK_DAYS + pipeline.label.longest_wait_days)
+    """Days of forecasts that a night looks back over: those judged, those whose labels may have come since, and the
+    last week whose labels have come.
+    """
+    return max(pipeline.monitor.performance_days, WEEK_DAYS) + pipeline.label.longest_wait_days
 
 
 def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, registry: Registry) -> Night:
@@ -133,15 +138,19 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
     issued, served = _issued(pipeline, day, lake)
     happened = issued.filter(pl.col("day") <= day)
     judging_from = day - timedelta(days=rule.performance_days - 1)
-    judging = happened.filter(pl.col("day") >= judging_from)
     week_to = day - timedelta(days=pipeline.label.longest_wait_days)
     week_ranking = realised_ranking(last_week(happened, week_to), task)
-    # The version that forecast last is the one whose reference counts; tomorrow's forecasts are not judged yet.
+    # The version that forecast last is the one that is judged; tomorrow's forecasts are not judged yet. What another
+    # did is not what it promised, nor what acting from its threshold on was worth.
     forecast = happened.filter(pl.col("model_version").is_not_null())["model_version"]
     version = registry.version(pipeline.name, forecast[-1]) if forecast.len() else None
+    judging = happened.filter(pl.col("day") >= judging_from)
+    unforecast = _labels_without_forecast(pipeline, judging_from, day, happened, lake)
     if version is None:
         report = realised(judging, rule, None, task, costs=pipeline.costs, slices=pipeline.slices)
+        report = replace(report, labels_without_forecast=unforecast)
         return Night(report, judging, served, None, None, None, week_to, week_ranking)
+    judging = judging.filter(pl.col("model_version") == version.number)
     reference, judged = registry.reference(version), registry.judged(version)
     own = issued.filter(pl.col("model_version") == version.number)
     seen = {**_judged_errors(judged, task), **past_errors(past, version.number, day, rule.concept_days)}
@@ -151,7 +160,8 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
     report = realised(
         judging, rule, reference, task, version.threshold, pipeline.costs, pipeline.slices, promise=promised
     )
-    estimates = past_estimates(past, week_to, week_ranking)
+    report = replace(report, labels_without_forecast=unforecast)
+    estimates = past_estimates(past, day, rule.concept_days, week_to, week_ranking)
     ahead = outlook(judged, own, estimates, promised, rule, task, day, pipeline.gate.window_days, version.threshold)
     return Night(report, judging, served, version, concept, ahead, week_to, week_ranking)
 
@@ -169,7 +179,13 @@ def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, S
     finite = pl.col("score").is_finite().fill_null(value=False)
     failed = 1 - tonight.select(finite.mean()).item() if tonight.height else None
     seconds = issued_seconds(pipeline, lake, [day]).get(day) if tonight.height else None
-    return issued.filter(pl.col("score").is_not_null()), Served(tonight.height, failed, seconds)
+    return issued.filter(pl.col("score").is_finite()), Served(tonight.height, failed, seconds)
+
+
+def _labels_without_forecast(pipeline: Pipeline, first: date, day: date, forecasts: "pl.DataFrame", lake: Lake) -> int:
+    """How many labels became known from ``first`` to ``day`` of events that nobody has forecast, or without a score."""
+    key = list(pipeline.spine.key)
+    return read_labels(pipeline, lake, first, day).join(forecasts.select(key), on=key, how="anti").height
 
 
 def _judged_errors(judged: "pl.DataFrame | None", task: Task) -> "dict[date, DayErrors]":

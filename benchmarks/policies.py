@@ -47,8 +47,10 @@ def measured(content: Mapping[str, Any]) -> Iterator[Measurement]:
         yield from _detection(content["detection"])
     for one in content.get("estimates", []):
         if (one["policy"], one["days_ahead"]) == (OWN, 1) and one.get("share_within") is not None:
+            known = f", {one['known_share']:.0%} of the labels being known" if one.get("known_share") else ""
             text = (
-                f"Of {one['weeks']} weeks, those whose AUC, estimated without labels, was within 0.02 of the realised."
+                f"Of {one['weeks']} weeks, those whose AUC, estimated as their last forecasts were issued{known}, was "
+                "within 0.02 of the realised."
             )
             yield Measurement("estimated_auc_week_share", one["share_within"], "share", "≥ 0.8", text)
 

@@ -21,7 +21,8 @@ class Measurement:
     ----------
     subject : what it was measured on, such as a feature; empty for the pipeline as a whole.
     baseline : the value it is compared with, where a rule is relative.
-    noise : how far sampling alone may carry the value; a rule is broken only beyond it.
+    noise : how far chance alone carries the value. It is taken from the value, and of a fall below a baseline it must
+        be exceeded, as the limit must.
     """
 
     measure: Measure
@@ -48,22 +49,26 @@ class AlertRule:
     form: str = ".3g"
 
     def excess(self, measured: Measurement) -> float | None:
-        """By how much a measurement exceeds the limit, beyond noise; None where the rule cannot tell."""
+        """By how much a measurement exceeds the limit, noise considered; None where the rule cannot tell."""
         if not self.below_baseline:
             return measured.value - measured.noise - self.limit
         if measured.baseline is None:
             return None
-        return (1 - self.limit) * measured.baseline - (measured.value + measured.noise)
+        return measured.baseline - measured.value - max(self.limit * measured.baseline, measured.noise)
 
     def sentence(self, measured: Measurement) -> str:
         """What was measured, beside what it was held against."""
-        subject, value = f" of {measured.subject}" if measured.subject else "", format(measured.value, self.form)
+        value, noise = format(measured.value, self.form), format(measured.noise, self.form)
         if self.below_baseline and measured.baseline is not None:
+            subject = f" ({measured.subject})" if measured.subject else ""
+            beyond = f" and more than the {noise} of chance" if measured.noise else ""
             return (
-                f"{self.name}{subject} is {value}, more than {self.limit:.0%} below the baseline "
+                f"{self.name}{subject} is {value}, more than {self.limit:.0%}{beyond} below the baseline "
                 f"{format(measured.baseline, self.form)}"
             )
-        return f"{self.name}{subject} is {value}, above {format(self.limit, self.form)}"
+        subject = f" of {measured.subject}" if measured.subject else ""
+        beyond = f" beyond the {noise} of chance" if measured.noise else ""
+        return f"{self.name}{subject} is {value}, above {format(self.limit, self.form)}{beyond}"
 
 
 # The limits that monitoring guides of the field start from; a pipeline declares its own in MonitorRule.alerts.
@@ -93,7 +98,7 @@ def judge(rules: Sequence[AlertRule], measured: Iterable[Measurement]) -> list[V
     [('PSI', ('PSI of distance is 0.31, above 0.20',))]
     >>> judge(SEEDS, [Measurement("ranking", 0.70, baseline=0.75)])[0].broken_by
     ('accuracy is 0.700, more than 5% below the baseline 0.750',)
-    >>> judge(SEEDS, [Measurement("ranking", 0.70, baseline=0.75, noise=0.02)])[0].broken_by
+    >>> judge(SEEDS, [Measurement("ranking", 0.70, baseline=0.75, noise=0.06)])[0].broken_by
     ()
     """
     measured = list(measured)

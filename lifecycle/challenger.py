@@ -177,7 +177,7 @@ def probe_challenger(
         LABEL,
         pipeline.task,
         pipeline.gate,
-        confidence=policy.probe_confidence or 0.5,
+        confidence=policy.probe_confidence or 0.0,
         calibration_days=pipeline.training.fold_days,
         calibration_rows=pipeline.training.tuning_rows,
         max_rows=pipeline.training.max_rows,

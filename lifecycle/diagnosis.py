@@ -43,7 +43,30 @@ class Moved:
     mean_reference: float | None
     mean_current: float | None
     new_categories: tuple[str, ...]
+    jump_harm: float | None
+    jump_group: str | None
+    jump_how: str | None
+    jump_value: str | None
+    jump_since: date | None
     rank: float
+
+    @property
+    def first_day(self) -> date | None:
+        """Since when it is unlike what it was, as far as known: of the window, or of the days on which it jumped."""
+        return min((day for day in (self.since, self.jump_since) if day is not None), default=None)
+
+    @property
+    def how(self) -> str:
+        """What was seen of it, apart from a drift of its whole window."""
+        where = f" where {self.jump_group}" if self.jump_group else ""
+        jumped = {
+            "moved": f"jumped{where}",
+            "alone": "moved alone",
+            "unseen": "values that it never held",
+            "repeated": f"{self.jump_value or 'no value'} keeps coming back",
+        }
+        new = f"new: {', '.join(self.new_categories[:3])}" if self.new_categories else ""
+        return "; ".join(each for each in (jumped.get(self.jump_how or "", ""), new) if each)
 
 
 @dataclass(frozen=True)
@@ -149,7 +172,7 @@ def moved_columns(table: pl.DataFrame) -> tuple[tuple[Moved, ...], int]:
             harmful=bool(row.get("harmful")),
             new_categories=tuple(row.get("new_categories") or ()),
             rank=row.get("rank") or 0.0,
-            **{name: row.get(name) for name in _NUMBERS},
+            **{name: row.get(name) for name in _AS_REPORTED},
         )
         for row in drifted
     ]
@@ -157,7 +180,7 @@ def moved_columns(table: pl.DataFrame) -> tuple[tuple[Moved, ...], int]:
     return tuple(columns), len(rows) - len(drifted)
 
 
-_NUMBERS = (
+_AS_REPORTED = (
     "psi",
     "expected_psi",
     "importance",
@@ -167,6 +190,11 @@ _NUMBERS = (
     "missing_current",
     "mean_reference",
     "mean_current",
+    "jump_harm",
+    "jump_group",
+    "jump_how",
+    "jump_value",
+    "jump_since",
 )
 
 
@@ -214,7 +242,7 @@ def suspects(pipeline: Pipeline, moved: Sequence[Moved], day: date) -> dict[str,
     declared = definitions(pipeline)
     found: dict[str, date] = {}
     for column in harmful or moved:
-        since = column.since or window
+        since = column.first_day or window
         for asset in _sources(pipeline, column, declared):
             found[asset] = min(found.get(asset, since), since)
     return {asset: tuple(days_between(since, day)) for asset, since in sorted(found.items())}
@@ -290,16 +318,16 @@ def moved_rows(diagnosis: Diagnosis) -> list[list[str]]:
     head = ["column", "PSI (expected)", "since", "mean then → now", "missing then → now", "importance", "loss", "harm"]
     rows = [
         [
-            f"{column.name}{' (new: ' + ', '.join(column.new_categories[:3]) + ')' if column.new_categories else ''}",
+            f"{column.name}{f' ({column.how})' if column.how else ''}",
             f"{_number(column.psi)} ({_number(column.expected_psi)})",
-            _since(column.since, diagnosis.first_day),
+            _since(column.first_day, diagnosis.first_day),
             f"{_number(column.mean_reference)} → {_number(column.mean_current)}"
             if column.mean_current is not None
             else "",
             f"{_share(column.missing_reference)} → {_share(column.missing_current)}",
             _number(column.importance),
             _signed(column.loss_change),
-            f"{_signed(column.harm)}{' error' if column.harmful else ''}",
+            _harm(column),
         ]
         for column in diagnosis.moved[:MOST_COLUMNS]
     ]
@@ -357,6 +385,12 @@ def _since(since: date | None, first: date) -> str:
     if since is None:
         return "in the window"
     return f"{since} or before" if since <= first else str(since)
+
+
+def _harm(column: Moved) -> str:
+    jumped = f"{_signed(column.jump_harm)} if what moved is of no use" if column.jump_harm is not None else ""
+    known = " or ".join(each for each in (_signed(column.harm), jumped) if each)
+    return f"{known}{': error' if column.harmful else ''}"
 
 
 def _number(value: float | None) -> str:

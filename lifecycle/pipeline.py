@@ -158,6 +158,9 @@ class GateRule:
     seed: int = 7
 
 
+LEAST_FALSE_ALARM_DAYS = 10.0  # between false alarms of CUSUM; below, Siegmund's approximation of its limit fails
+
+
 @dataclass(frozen=True)
 class MonitorRule:
     """What the nightly reports compare, and where they raise a warning or an error.
@@ -165,18 +168,20 @@ class MonitorRule:
     Parameters
     ----------
     drift_days, performance_days : trailing windows of the two reports.
-    least_days : days of forecasts below which the reports raise no error.
+    least_days : days of the champion's forecasts below which the reports raise no error.
     feature_psi : population stability index of a feature above which it is called drifted; a warning, and an error
         where the drift does harm. prediction_psi : the same for the predictions.
-    ranking_drop : fall of AUC (classification) or R² (regression) below the reference that is an error, where it is
-        beyond three standard errors.
+    ranking_drop : fall of AUC (classification) or R² (regression) below what the champion promises
+        (``performance/promise.py``) that is an error, where it is beyond three standard errors.
     calibration_gap : |mean score - mean label| that is an error, likewise.
     false_discovery_rate : expected share of false calls among the columns and days called drifted or harmful.
     harm_skill_share : a drift is harmful from an expected growth of the loss by this share of the champion's skill (its
-        gain over always forecasting the mean); a tenth is the size of fault that must be found.
+        gain over always forecasting the mean); a tenth is the size of fault that must be found. Of values held to be
+        broken, whose cost is known to about half of it, from half of that (``drift.jumps.CALLED_FROM``).
     harmful_days, of_days : an error fires when so many of the last days were harmful, the last one among them; two of
         five is the rule of the field.
-    concept_days : days over which the champion's errors are followed at most, from those it was judged on.
+    concept_days : days over which the champion's errors are followed at most, from those it was judged on; and over
+        which estimates are graded.
     concept_false_alarm_days : mean number of days between false alarms in each of the series of errors followed.
     level_false_share : share of nights on which the level of the last days is called where nothing has changed.
     seasonal_weeks : past weeks whose same weekday a day is also held against; five days tell a spread, one may lack.
@@ -215,6 +220,19 @@ class MonitorRule:
         for name in ("false_discovery_rate", "level_false_share"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
+        least = dict.fromkeys(("drift_days", "performance_days", "least_days", "concept_days", "seasonal_weeks"), 1)
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {value}")
+        limits = ("feature_psi", "prediction_psi", "ranking_drop", "calibration_gap", "max_missing_growth")
+        for name in (*limits, "harm_skill_share"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+        if not self.concept_false_alarm_days > LEAST_FALSE_ALARM_DAYS:
+            raise ValueError(
+                f"concept_false_alarm_days is {self.concept_false_alarm_days}; it must be above "
+                f"{LEAST_FALSE_ALARM_DAYS}, below which no limit follows from it"
+            )
 
     @property
     def drift_lookback_days(self) -> int:
@@ -248,8 +266,9 @@ class RetrainPolicy:
     Parameters
     ----------
     cool_down_days : days after a retraining during which checks do not ask for the next one.
-    new_labels : labels known since the champion's training that ask for a retraining; None for never.
-    every_days : days after a retraining at which the calendar asks for the next one; None for never.
+    new_labels : labels known since the last training, refused or not, that ask for a retraining; None for never.
+    every_days : days after a retraining, or a probe that advised against one, at which the calendar asks for the next
+        one; None for never.
     on_drift, on_performance, on_estimate : whether errors of the drift report, of realised performance, of
         performance estimated before the labels, ask for one.
     probe_confidence : chance that a refit beats the champion, from which on a training is worth its cost; a probe

@@ -21,7 +21,6 @@ from assets.parity import ONLINE_P99_MS, PARITY
 from assets.performance_history import performance_table
 from lifecycle.alert_rules import Measurement, Verdict, judge
 from lifecycle.pipeline import Pipeline
-from lifecycle.ranking import STANDARD_ERRORS
 from pipelines.event_log import Evaluation
 from pipelines.jobs import retrain_name
 from resources.alerts import Alert, Resolved
@@ -34,6 +33,9 @@ if TYPE_CHECKING:
 
 Event = Alert | Resolved
 _LOCATION = "pipelines.definitions"
+# Standard errors: a rule of thumb warns where chance would on one night in twenty; three make the check an error.
+WARNED_FROM = 2.0
+RANKED = {"auc": "AUC", "r2": "R²"}
 _MOST_RUNS, _MOST_TICKS, _MOST_NAMED = 1000, 5, 5
 
 
@@ -170,7 +172,7 @@ def measurements(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) 
             error = row.get(f"{ranking}_fall_standard_error") or row.get(f"{ranking}_standard_error") or 0.0
             promised = row.get(f"{ranking}_promised")
             baseline = _at_judging(pipeline, day, ranking, lake, registry) if promised is None else promised
-            yield Measurement("ranking", row[ranking], ranking, baseline, STANDARD_ERRORS * error)
+            yield Measurement("ranking", row[ranking], RANKED[ranking], baseline, WARNED_FROM * error)
 
 
 def _at_judging(pipeline: Pipeline, day: date, metric: str, lake: Lake, registry: Registry) -> float | None:

@@ -39,10 +39,10 @@ def claims(content: Mapping[str, Any]) -> list[list[str]]:
         ]
     if "detection" in content:
         made += [(text, 1.0, found, True) for text, found in _found_in_time(content["detection"])]
-    for one in content.get("estimates", []):
-        if one["policy"] == OWN and one["days_ahead"] == 1 and "weeks" in one:
-            text = "weeks whose AUC was estimated within 0.02, as their last forecasts were issued"
-            made.append((text, 0.8, one["share_within"], True))
+    own_estimates = [one for one in content.get("estimates", []) if one["policy"] == OWN and "weeks" in one]
+    # The claim is of the nightly estimate; what it owes to labels that are known, and what is left without, is beside.
+    for one in sorted(own_estimates, key=lambda one: one["days_ahead"]):
+        made.append((_estimated(one), 0.8, one["share_within"], True))
     rows = [
         [text, f"{'≥' if least else '≤'} {limit:.0%}", percent(found, 1), _verdict(limit, found, least)]
         for text, limit, found, least in made
@@ -50,6 +50,16 @@ def claims(content: Mapping[str, Any]) -> list[list[str]]:
     return rows + [
         _coverage(one) for one in content.get("estimates", []) if one["days_ahead"] == 1 and one.get("covered_interval")
     ]
+
+
+def _estimated(graded: Mapping[str, Any]) -> str:
+    if graded["days_ahead"] == 1:
+        text = "weeks whose AUC was estimated within 0.02, as their last forecasts were issued"
+        known, alone = graded.get("known_share"), graded.get("within_by_known")
+        return text if known is None else f"{text} ({known:.0%} of the labels being known; by these alone {alone:.0%})"
+    text = "– before the week, from scores alone"
+    most = graded.get("within_at_most")
+    return text if most is None else f"{text} (for one who knew how the model ranks, but no label: {most:.0%})"
 
 
 def _found_in_time(detection: Mapping[str, Any]) -> list[tuple[str, float | None]]:

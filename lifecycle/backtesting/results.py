@@ -15,10 +15,10 @@ from lifecycle.backtesting.backtest import Retraining, Simulation, World
 from lifecycle.calendar import WEEK_DAYS
 from lifecycle.challenger import DAY, KEY, KNOWN, LABEL
 from lifecycle.losses import row_losses
-from lifecycle.performance.grading import grade
+from lifecycle.performance.grading import WITHIN, grade
 from lifecycle.performance.outlook import last_week, outlook, realised_ranking
 from lifecycle.performance.promise import Promise
-from lifecycle.ranking import ranking
+from lifecycle.ranking import ranking, ranking_with_error
 from lifecycle.value import value
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lifecycle.performance.estimation import Estimate
-    from lifecycle.pipeline import Pipeline
+    from lifecycle.pipeline import Pipeline, Task
 
 RESAMPLES, SEED = 2000, 1
 FLOOR, CEILING = "never", "weekly"  # what the others are held against
@@ -125,14 +125,15 @@ def graded_weeks(world: World, simulation: Simulation, days_ahead: int) -> tuple
     Returns
     -------
     grade, table
-        The grade as JSON-ready values, and its table of weeks. Where the version changed within a week, its rows are
-        those of the last.
+        The grade as JSON-ready values, with what to hold it against (``_to_hold_against``), and its table of weeks.
+        Where the version changed within a week, its rows are those of the last.
     """
     import polars as pl
 
     pipeline = world.pipeline
     forecasts = simulation.forecasts.rename({"version": "model_version"})
     made: list[tuple[Estimate, float | None]] = []
+    weeks: list[pl.DataFrame] = []
     for sunday in _sundays(forecasts):
         as_of = sunday - timedelta(days=days_ahead)
         week = last_week(forecasts, sunday)
@@ -140,15 +141,50 @@ def graded_weeks(world: World, simulation: Simulation, days_ahead: int) -> tuple
         known = pl.when(pl.col(KNOWN) <= as_of).then(pl.col(LABEL)).alias(LABEL)
         own = forecasts.filter(pl.col("model_version") == champion.day, pl.col(DAY) <= sunday).with_columns(known)
         happened = as_of - timedelta(days=pipeline.label.longest_wait_days)
-        past = [(one, value) for one, value in made if one.last_day and one.last_day <= happened]
+        remembered = as_of - timedelta(days=pipeline.monitor.concept_days)
+        past = [(one, value) for one, value in made if one.last_day and remembered < one.last_day <= happened]
         window, nothing = pipeline.gate.window_days, Promise(None)
         found = outlook(champion.judged, own, past, nothing, pipeline.monitor, pipeline.task, as_of, window).estimate
         if found is not None:
             made.append((found, realised_ranking(week, pipeline.task)))
+            weeks.append(week.with_columns(known.alias("known")))
     metric = "auc" if pipeline.task == "classification" else "r2"
     realised = {one.first_day: {metric: value} for one, value in made if one.first_day}
     graded = grade([one for one, _ in made], realised, metric).to_dict()
-    return graded, graded.pop("table")
+    table = graded.pop("table")
+    return graded | _to_hold_against(weeks, pipeline.task), table
+
+
+def _to_hold_against(weeks: Sequence[pl.DataFrame], task: Task) -> dict[str, float | None]:
+    """What estimates of weeks are to be held against.
+
+    Parameters
+    ----------
+    weeks : (rows,) each with ``label``, and ``known``: the label, where it was known when the estimate was made.
+
+    Returns
+    -------
+    dict
+        ``known_share`` of the labels. ``within_by_known``: share of weeks in which the ranking of those alone is as
+        near to the realised one as an estimate must be. ``within_at_most``: the share that would be, on average, if
+        how well the model ranks were known, and of the week nothing: normal, with the week's own standard error.
+    """
+    import numpy as np
+    import polars as pl
+    from scipy.special import ndtr
+
+    if not weeks:
+        return {}
+    found = [ranking_with_error(week, task) for week in weeks]
+    of_known = [ranking_with_error(week.with_columns(pl.col("known").alias(LABEL)), task)[0] for week in weeks]
+    compared = [(one, of_all) for one, (of_all, _) in zip(of_known, found, strict=True) if of_all is not None]
+    near = [one is not None and abs(one - of_all) <= WITHIN for one, of_all in compared]
+    errors = np.array([error for _, error in found if error])
+    return {
+        "known_share": float(np.mean([week["known"].is_not_null().mean() for week in weeks])),
+        "within_by_known": float(np.mean(near)) if near else None,
+        "within_at_most": float(np.mean(2 * ndtr(WITHIN / errors) - 1)) if errors.size else None,
+    }
 
 
 def _sundays(forecasts: pl.DataFrame) -> list[date]:

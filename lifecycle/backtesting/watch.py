@@ -161,7 +161,7 @@ class _Night:
     def realised(self) -> tuple[str, ...]:
         import polars as pl
 
-        happened = self.issued.filter(pl.col(DAY).is_between(self.judged_since, self.day))
+        happened = self.own.filter(pl.col(DAY).is_between(self.judged_since, self.day))
         rule, task = self.pipeline.monitor, self.pipeline.task
         return realised(happened, rule, self.champion.reference, task, promise=self.promise).errors
 
@@ -171,11 +171,12 @@ class _Night:
         pipeline, watch = self.pipeline, self.watch
         week_to = self.day - timedelta(days=pipeline.label.longest_wait_days)
         happened = self.issued.filter(pl.col(DAY) <= week_to)
-        watch.rankings[week_to] = realised_ranking(last_week(happened, week_to), pipeline.task)
+        watch.rankings[week_to] = realised_ranking(last_week(happened, week_to, "version"), pipeline.task)
+        remembered = self.day - timedelta(days=pipeline.monitor.concept_days)
         past = [
             (made, watch.rankings.get(last))
             for last, made in sorted(watch.estimates.items())
-            if last <= week_to and (week_to - last).days % WEEK_DAYS == 0
+            if remembered < last <= week_to and (week_to - last).days % WEEK_DAYS == 0
         ]
         found = outlook(
             self.champion.judged,

@@ -88,9 +88,14 @@ def column_report(
         jump_group=worst.group and "{} {}".format(*worst.group) if worst else None,
         jump_how=worst.how if worst else None,
         jump_value=worst.value if worst else None,
+        jump_since=min((jump.day for jump in own_jumps), default=None),
         harmful_days=sum(flags[-rule.of_days :]),
         harmful=bool(fired[0]) or harm.at_least(rule.harmful_days, rule.of_days, flags),
-        rank=harm.rank(excess, column.importance, change),
+        # The harm of a jump is that of a day as it was: its size is in it, and its window may hardly show.
+        rank=max(
+            harm.rank(excess, column.importance, change),
+            harm.rank(None, column.importance, worst.harm if worst else 0.0),
+        ),
         bins=profile.bins,
         reference_counts=profile.bin_counts,
         current_counts=tuple(total.tolist()),

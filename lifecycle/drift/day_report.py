@@ -46,9 +46,9 @@ class ColumnReport:
     jump_harm : growth of the loss by the worst of the last days that were unlike those before them, were the values
         that moved of no use (``jumps.py``); None without such a day. ``jump_group``: the slice that jumped;
         None for all rows. ``jump_how``, ``jump_value``: see ``jumps.Jump``; of a column that moved alone the harm is
-        that of being off by as much.
+        that of being off by as much. ``jump_since``: the first of these days.
     harmful_days : how many of the days that the rule looks at were harmful, and ``harmful`` whether they make an error.
-    rank : size × importance × harm.
+    rank : size × importance × harm; a jump's harm has its size in it.
     bins, reference_counts, current_counts : the two distributions, for drawing.
     """
 
@@ -94,6 +94,7 @@ class ColumnReport:
     jump_group: str | None
     jump_how: str | None
     jump_value: str | None
+    jump_since: date | None
     harmful_days: int
     harmful: bool
     rank: float
@@ -127,7 +128,7 @@ class DayReport:
     Parameters
     ----------
     day, first_day : the window; None when it holds no rows.
-    features : one per input of the reference, the most harmful first.
+    features : one per input of the reference: those that make an error first, then by rank.
     prediction : the same of the scores; ``label`` of the labels known, None without.
     predictions_day, predictions_window, predictions_judged : output of the day, the window, and the judged rows.
     absent : inputs of the reference that the window does not have, or holds in another type.
@@ -159,7 +160,7 @@ class DayReport:
 
     @property
     def columns(self) -> tuple[ColumnReport, ...]:
-        """The prediction, the label if any is known, then the features, the most harmful first."""
+        """The prediction, the label if any is known, then the features in their order."""
         return tuple(column for column in (self.prediction, self.label, *self.features) if column is not None)
 
     def table(self) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """Harm: what a drift of one column does to the champion's loss, estimated before labels tell.
 
 What belongs here: the estimate with its sampling error, the ranking, and the rule over days. Which columns drifted is
-found in ``monitoring.py``.
+said in ``verdicts.py``.
 """
 
 from __future__ import annotations

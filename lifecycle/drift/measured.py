@@ -151,7 +151,7 @@ def _usual(profile: Profile, before: np.ndarray, windows: np.ndarray, tests: Day
     if tests is None:
         return (
             distances.expected_index(before, windows[0]),
-            distances.expected_index(before, np.maximum(windows[1:].mean(axis=0), 0)),
+            distances.expected_index(before, windows[1:].mean(axis=0)),
         )
     own = distances.daily_stability(before, np.array(profile.day_counts))
     return float(tests.expected[0]), float(np.nanmean(own))

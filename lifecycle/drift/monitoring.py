@@ -154,7 +154,7 @@ def monitor_day(
     verdicts = judge(columns, when, rule, sample, seasonal, jumps)
     reports = [column_report(column, place, verdicts, when, rule, seasonal) for place, column in enumerate(columns)]
     label = _label(reference, window, rule)
-    inputs = sorted(reports[1:], key=lambda report: (-report.rank, -(report.psi or 0.0), report.name))
+    inputs = sorted(reports[1:], key=_what_to_look_at_first)
     absent = tuple(sorted(set(reference.feature_names) - {report.name for report in inputs}))
     unknown = tuple(sorted(set(declared) - set(reference.feature_names)))
     scores = numbers(window["score"])
@@ -178,6 +178,10 @@ def monitor_day(
         warnings=tuple(warnings_of([reports[0], *inputs], label, absent, unknown, rule)),
         reason=None,
     )
+
+
+def _what_to_look_at_first(report: ColumnReport) -> tuple[bool, float, float, str]:
+    return not report.harmful, -report.rank, -(report.psi or 0.0), report.name
 
 
 def _measured(

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def errors_of(columns: Sequence[ColumnReport], rule: MonitorRule) -> list[str]:
     """A sentence for every column whose drift does harm, the worst first."""
-    worst_first = sorted((column for column in columns if column.harmful), key=lambda column: -(column.harm or 0.0))
+    harmful = (column for column in columns if column.harmful)
+    worst_first = sorted(harmful, key=lambda column: -max(column.harm or 0.0, column.jump_harm or 0.0))
     return [
         f"{_subject(column)} {_moved(column)}, which does harm: {_size(column, rule)}; {_harm(column, rule)}."
         for column in worst_first

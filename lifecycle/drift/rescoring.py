@@ -2,8 +2,8 @@
 
 Of values that are held to be broken the labels are not asked: there its own forecasts are what is true.
 
-What belongs here: that one experiment. When it is made, and what its answer means, is in ``monitoring.py`` and
-``jumps.py``.
+What belongs here: that one experiment. When it is made, and what its answer means, is said by those who ask: jumps,
+departures, strangers, repeats and ``column_harm.py``.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 from lifecycle.drift.significance import HIGHEST_AUTOCORRELATION, MINIMUM_DAYS, spread_of_next
+from lifecycle.pipeline import LEAST_FALSE_ALARM_DAYS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -245,8 +246,8 @@ def _cusum_limit(false_alarm_days: float) -> float:
 
     from scipy.optimize import brentq
 
-    if not false_alarm_days > 10:
-        raise ValueError(f"false_alarm_days is {false_alarm_days}; it must be above 10")
+    if not false_alarm_days > LEAST_FALSE_ALARM_DAYS:
+        raise ValueError(f"false_alarm_days is {false_alarm_days}; it must be above {LEAST_FALSE_ALARM_DAYS}")
     wanted = 2 * false_alarm_days  # each of the two sides
 
     def excess(limit: float) -> float:

@@ -3,11 +3,11 @@
 What belongs here: expected metrics of forecasts from their scores alone, with a band for what will be realised. The
 verdict on the estimator itself is in ``grading.py``, realised performance in ``realised.py``.
 
-What it assumes: that what was learnt from the last labelled days, namely how often the label follows a score (or how
-far the label lies from it), still holds. Inputs may move, and scores with them: that is seen, and is what estimates
-are for. It cannot see concept drift, a change of the label given the inputs, until labels have come: hence the grade.
-Where some labels are known, the others are taken to be like them, given the scores; labels that come late because of
-what they say (a flight that has not landed) are not, and the grade shows that too.
+What it assumes: that what was learnt from the last labelled days, namely how far labels lie from scores, still holds.
+Inputs may move, and scores with them: that is seen, and is what estimates are for. It cannot see concept drift, a
+change of the label given the inputs, until labels have come: hence the grade. Where some labels are known, the others
+are taken to be like them, given the scores; labels that come late because of what they say (a flight that has not
+landed) are not, and the grade shows that too.
 """
 
 from __future__ import annotations
@@ -95,9 +95,9 @@ def estimate(
     expected concordant to expected comparable pairs (no row is paired with itself). This is confidence-based
     performance estimation; compare Guillory et al. (2021), "Predicting with confidence on unseen distributions".
 
-    The band comes from drawing labels: in each draw the curve is moved within its own uncertainty, each day by what
-    days differ, and labels fall by chance. Both are widened by (G - 1) over a chi-squared of G - 1 for the G days
-    they were found from. In regression, days' ratios are resampled likewise.
+    The band comes from drawing labels: in each draw all log-odds are moved within what is not known of them, those of a
+    day by what days differ, and labels fall by chance. Both are widened by (G - 1) over a chi-squared of G - 1 for the
+    G days they were found from. In regression, days' ratios are resampled likewise.
     """
     import numpy as np
 
@@ -115,7 +115,8 @@ def estimate(
     if estimator.task == "regression":
         values, draws = _expected_errors(estimator, scores, days, labels, rng)
     else:
-        values = _expected(scores, np.where(np.isnan(labels), estimator.probabilities(scores), labels), days, threshold)
+        chances = np.clip(scores, SMALLEST, 1 - SMALLEST)
+        values = _expected(scores, np.where(np.isnan(labels), chances, labels), days, threshold)
         draws = _drawn(estimator, scores, days, labels, threshold, rng)
     intervals = {}
     for name, drawn in draws.items():
@@ -282,7 +283,7 @@ def _drawn(
     from scipy.special import expit
 
     window = _Window.of(scores, days, threshold)
-    odds = logit(estimator.probabilities(scores))
+    odds = logit(scores)
     # Labels that are known add the same to every set; only the others are drawn.
     unknown = np.isnan(labels)
     known_sums = np.where(unknown, 0.0, labels) @ window.columns
@@ -310,15 +311,13 @@ def _expected_errors(
 ) -> tuple[dict[str, float | None], dict[str, np.ndarray]]:
     import numpy as np
 
-    places = np.array([place for place, _ in estimator.knots])
     _, day = np.unique(days, return_inverse=True)
     rows, spread = scores.size, float(scores.var())
     unknown = np.isnan(labels)
     residual = np.where(unknown, 0, abs(scores - labels))
     known = (float(residual.sum()) / rows, float((residual**2).sum()) / rows)
-    sizes = [
-        np.where(unknown, np.interp(scores, places, means), 0) for means in (estimator.absolute, estimator.squared)
-    ]
+    by_score = (np.interp(scores, estimator.places, means) for means in (estimator.absolute, estimator.squared))
+    sizes = [np.where(unknown, size, 0) for size in by_score]
     absolute, squared = (np.bincount(day, weights=size) / rows for size in sizes)
     ratios = np.array(estimator.ratios)
     groups = len(ratios)

@@ -1,7 +1,7 @@
 """What is learnt from labelled forecasts in order to estimate performance without labels.
 
-What belongs here: how often the label follows a score (or how far it lies from it), how sure that is, and by how much
-days differ. What is expected of other forecasts follows in ``estimation.py``.
+What belongs here: how far labels lie from scores, how sure that is, and by how much days differ. What is expected of
+other forecasts follows in ``estimation.py``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lifecycle.gate import MINIMUM_DAYS
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lifecycle.pipeline import Task
-
-Method = Literal["none", "sigmoid", "isotonic"]
 
 ERROR_BINS = 10
 SMALLEST = 1e-6
@@ -35,23 +33,21 @@ class Estimator:
     Parameters
     ----------
     first_day, last_day, days, rows : the window.
-    knots : the curve. "none" and "sigmoid": slope and intercept in log-odds; "isotonic": scores and the probability of
-        the label at each, straight between. In regression, mean scores of bins.
-    absolute, squared : regression: mean |residual| and mean squared residual at each, between them straight.
+    places, absolute, squared : regression: mean scores of bins, and mean |residual| and mean squared residual at each,
+        between them straight.
     ratios : regression: for each day, its mean |residual| and squared residual over what these say.
     centre : classification: log-odds around which slopes turn.
     shared : covariance of intercept and slope that all days to come share, as (2, 2): the window's own uncertainty,
-        with what it shows the curve to be off by.
+        with what it shows scores to be off by.
     daily : covariance of intercept and slope from day to day.
     """
 
     task: Task
-    method: Method
     first_day: date
     last_day: date
     days: int
     rows: int
-    knots: tuple[tuple[float, float], ...] = ()
+    places: tuple[float, ...] = ()
     absolute: tuple[float, ...] = ()
     squared: tuple[float, ...] = ()
     ratios: tuple[tuple[float, float], ...] = ()
@@ -59,29 +55,19 @@ class Estimator:
     shared: tuple[tuple[float, float], ...] = ()
     daily: tuple[tuple[float, float], ...] = ()
 
-    def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        """(rows,) chance of the label at each score, in classification."""
-        import numpy as np
-        from scipy.special import expit
 
-        scores = np.asarray(scores, dtype=float)
-        places, values = np.array(self.knots).T
-        if self.method == "isotonic":
-            return np.interp(scores, places, values)
-        return np.clip(expit(values[0] + places[0] * logit(scores)), SMALLEST, 1 - SMALLEST)
-
-
-def fit(scores: np.ndarray, labels: np.ndarray, days: np.ndarray, task: Task, method: Method = "none") -> Estimator:
+def fit(scores: np.ndarray, labels: np.ndarray, days: np.ndarray, task: Task) -> Estimator:
     """Learn labels given scores from a window of labelled days that the model has not learnt from.
+
+    In classification scores are taken at their word, as those of a model that was calibrated when it was trained; what
+    the window shows them to be off by is put into the band. To calibrate them again on the window would pay only where
+    it is long: where days differ by a standard deviation of t in log-odds, the level of a window of G days is known to
+    t / sqrt(G) only, and the correction is lost when levels do not last.
 
     Parameters
     ----------
     scores, labels : (rows,) forecasts as issued and what happened; rows without either are left out.
     days : (rows,) datetime64[D].
-    method : classification: "none" takes scores at their word, as those of a model that is calibrated already, and
-        puts into the band what the window shows them to be off by; "sigmoid" and "isotonic" recalibrate them on the
-        window. That pays when it is long: where days differ by a standard deviation of t in log-odds, the level of a
-        window of G days is known to t / sqrt(G) only, and the correction is lost when levels do not last.
 
     Raises
     ------
@@ -90,11 +76,11 @@ def fit(scores: np.ndarray, labels: np.ndarray, days: np.ndarray, task: Task, me
 
     Notes
     -----
-    Days differ in how far their labels lie from the curve. Log-odds of a day are taken to be those of the curve plus
+    Days differ in how far their labels lie from the scores. Log-odds of a day are taken to be those of the scores plus
     a line with a normal intercept and slope of the day's own. Their covariance is found by moments: with g the day's
-    score vector and H its information, E[g g'] = H + H S H, solved for S over all days. The uncertainty of the curve
-    is the sandwich estimate clustered by day; Liang & Zeger (1986). For scores at their word, the square of what the
-    window shows them to be off by is added, as far as it is beyond that.
+    score vector and H its information, E[g g'] = H + H S H, solved for S over all days. What is not known of
+    the level and slope is the sandwich estimate clustered by day; Liang & Zeger (1986). The square of what the window
+    shows scores to be off by is added, as far as it is beyond that.
 
     In regression, the size of residuals is averaged over ten bins of equal numbers of scores, with lines between,
     and days differ by their ratio to that.
@@ -110,18 +96,16 @@ def fit(scores: np.ndarray, labels: np.ndarray, days: np.ndarray, task: Task, me
         )
     window = (present[0].item(), present[-1].item(), int(present.size), int(labels.size))
     if task == "regression":
-        return Estimator(task, "none", *window, **_residuals(scores, labels, days))
+        return Estimator(task, *window, **_residuals(scores, labels, days))
     if (labels == labels[0]).all():
         raise ValueError(
             f"all {labels.size} labels of the window are {labels[0]:g}: nothing can be learnt; pass a longer window"
         )
-    knots = _curve(scores, labels, method)
-    plain = Estimator(task, method, *window, knots=knots)
-    centre, shared, daily = _differences(plain.probabilities(scores), labels, days)
-    return Estimator(task, method, *window, knots=knots, centre=centre, shared=_pairs(shared), daily=_pairs(daily))
+    centre, shared, daily = _differences(np.clip(scores, SMALLEST, 1 - SMALLEST), labels, days)
+    return Estimator(task, *window, centre=centre, shared=_pairs(shared), daily=_pairs(daily))
 
 
-def recalibrate(history: pl.DataFrame, as_of: date, days: int, fallback: Estimator) -> Estimator:
+def fit_again(history: pl.DataFrame, as_of: date, days: int, fallback: Estimator) -> Estimator:
     """An estimator fitted on the last labelled days, as far as they were known at the close of a day.
 
     Parameters
@@ -129,7 +113,7 @@ def recalibrate(history: pl.DataFrame, as_of: date, days: int, fallback: Estimat
     history : (rows,) with ``score``, ``label``, ``day``, and ``known_day``: the day at whose close the label was known.
         Rows known later than ``as_of`` are not looked at.
     days : length of the window of event days that ends at ``as_of``.
-    fallback : gives task and method; it is returned where the window is too short or of one class.
+    fallback : gives the task; it is returned where the window is too short or of one class.
 
     Raises
     ------
@@ -145,29 +129,9 @@ def recalibrate(history: pl.DataFrame, as_of: date, days: int, fallback: Estimat
     known = history.filter(pl.col("known_day") <= as_of, day <= as_of, day > as_of - timedelta(days=days))
     arrays = _arrays(known)
     try:
-        return fit(*arrays, fallback.task, fallback.method)
+        return fit(*arrays, fallback.task)
     except ValueError:
         return fallback  # too few days or one class; what was known before is the best there is
-
-
-def _curve(scores: np.ndarray, labels: np.ndarray, method: Method) -> tuple[tuple[float, float], ...]:
-    """Slope and intercept of the log-odds, or the steps of the isotonic fit."""
-    import numpy as np
-
-    if method == "none":
-        return ((1.0, 0.0),)
-    if method == "sigmoid":
-        from lifecycle.calibration import fit_sigmoid
-
-        return (fit_sigmoid(scores, labels),)
-    if method == "isotonic":
-        from sklearn.isotonic import IsotonicRegression
-
-        # Laplace's rule of succession: no score makes an outcome impossible.
-        least = 1 / (labels.size + 2)
-        steps = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(scores, labels)
-        return _pairs(np.column_stack([steps.X_thresholds_, steps.y_thresholds_]))
-    raise ValueError(f"method is {method!r}; it must be 'none', 'sigmoid' or 'isotonic'")
 
 
 def _differences(chances: np.ndarray, labels: np.ndarray, days: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
@@ -194,7 +158,7 @@ def _differences(chances: np.ndarray, labels: np.ndarray, days: np.ndarray) -> t
     off = bread @ vectors.sum(axis=0)
     # Known no better than labels that fall independently would let it be.
     meat = _no_less(outer.sum(axis=0) * groups / (groups - 1), information.sum(axis=0))
-    # What the curve is off by counts as far as it exceeds what the window cannot know.
+    # What scores are off by counts as far as it exceeds what the window cannot know.
     return centre, _no_less(np.outer(off, off), bread @ meat @ bread), _semidefinite(solved.reshape(2, 2))
 
 
@@ -228,8 +192,12 @@ def _residuals(scores: np.ndarray, labels: np.ndarray, days: np.ndarray) -> dict
         expected = np.bincount(day, weights=line * scale)
         ratios.append(np.where(expected > 0, np.bincount(day, weights=size) / np.where(expected > 0, expected, 1), 1))
         means.append(tuple((mean * scale).tolist()))
-    knots = tuple((place, 0.0) for place in places.tolist())
-    return {"knots": knots, "absolute": means[0], "squared": means[1], "ratios": _pairs(np.column_stack(ratios))}
+    return {
+        "places": tuple(places.tolist()),
+        "absolute": means[0],
+        "squared": means[1],
+        "ratios": _pairs(np.column_stack(ratios)),
+    }
 
 
 def _arrays(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -129,8 +129,8 @@ def corrected(made: Estimate, past: Sequence[tuple[Estimate, float | None]], met
     Notes
     -----
     The factor is the root mean square of the errors in units of the standard error that the band as computed implies,
-    shrunk towards one as if ``WEEKS_BELIEVED`` windows had borne the band out. It is a scale learnt online from all
-    estimates so far, whichever version they were of; compare Gibbs & Candès (2021), "Adaptive conformal inference
+    shrunk towards one as if ``WEEKS_BELIEVED`` windows had borne the band out. It is a scale learnt online from
+    these estimates, whichever version they were of; compare Gibbs & Candès (2021), "Adaptive conformal inference
     under distribution shift".
     """
     from scipy.special import ndtri

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lifecycle.calendar import WEEK_DAYS
 from lifecycle.gate import MINIMUM_DAYS
 from lifecycle.performance.estimation import Estimate, estimate, fall
-from lifecycle.performance.estimator import fit, recalibrate
+from lifecycle.performance.estimator import fit, fit_again
 from lifecycle.performance.grading import Grade, corrected, grade
 from lifecycle.ranking import ranking_with_error
 
@@ -78,7 +78,7 @@ def outlook(
         why = f"it has forecast {days} days of the week, {MINIMUM_DAYS} are needed" if judged is not None else _NOT_KEPT
         return Outlook(None, None, graded, reason=f"Nothing to estimate: {why}.")
     try:
-        estimator = recalibrate(_history(judged, forecasts, as_of), as_of, learn_days, fit(*_arrays(judged), task))
+        estimator = fit_again(_history(judged, forecasts, as_of), as_of, learn_days, fit(*_arrays(judged), task))
     except ValueError as error:
         return Outlook(None, None, graded, reason=f"Nothing to estimate: {error}.")
     scores, labels, of_days = _arrays(week)
@@ -106,23 +106,24 @@ def _error_of_week(week: pl.DataFrame, task: Task) -> float:
 _NOT_KEPT = "the champion's forecasts of the days it was judged on were not kept; retrain it to keep them"
 
 
-def last_week(forecasts: pl.DataFrame, last: date | None = None) -> pl.DataFrame:
+def last_week(forecasts: pl.DataFrame, last: date | None = None, version: str = "model_version") -> pl.DataFrame:
     """The forecasts of seven days up to ``last`` (by default the newest), by the version that forecast the last one.
 
     Parameters
     ----------
-    forecasts : (rows,) with ``day`` and ``score``, and ``model_version`` if there are several.
+    forecasts : (rows,) with ``day`` and ``score``; without a score that is a number they are left out.
+    version : column that tells who made each; without it all are one version's.
     """
     import polars as pl
 
-    scored = forecasts.filter(pl.col("score").is_not_null())
+    scored = forecasts.filter(pl.col("score").cast(pl.Float64).is_finite())
     last = last or scored["day"].max()  # type: ignore[assignment]
     if last is None:
         return scored
     week = scored.filter(pl.col("day") <= last, pl.col("day") > last - timedelta(days=WEEK_DAYS)).sort("day")
-    if "model_version" not in week.columns or week.is_empty():
+    if version not in week.columns or week.is_empty():
         return week
-    return week.filter(pl.col("model_version") == week["model_version"][-1])
+    return week.filter(pl.col(version) == week[version][-1])
 
 
 def realised_ranking(week: pl.DataFrame, task: Task) -> float | None:

@@ -65,6 +65,11 @@ def first_days(judged: pl.DataFrame) -> tuple[date, date]:
 
     They follow those it was judged on, ``SPANS`` times as many, and are the same however long it serves: what it has
     lost for good is not to become what is expected of it.
+
+    Raises
+    ------
+    ValueError
+        If no day was judged.
     """
     spans = _spans(judged)
     return spans[0][0], spans[-1][1]
@@ -87,6 +92,11 @@ def promise(judged: pl.DataFrame, served: pl.DataFrame, before: date, task: Task
     A span of service that is unlike the days before it, beyond ``STANDARD_ERRORS``, and all that follow it are left
     out: something changed, and must not become what was promised. A span is as long as what is held against the promise
     usually is, so that a change which could be called later is told here, too.
+
+    Raises
+    ------
+    ValueError
+        If no day was judged.
     """
     import polars as pl
 
@@ -106,6 +116,8 @@ def promise(judged: pl.DataFrame, served: pl.DataFrame, before: date, task: Task
 
 def _spans(judged: pl.DataFrame) -> list[tuple[date, date]]:
     """First and last day of each span of service."""
+    if judged.is_empty():
+        raise ValueError("no forecasts of the days that the champion was judged on: nothing is promised")
     last: date = judged["day"].max()  # type: ignore[assignment]
     length = timedelta(days=judged["day"].n_unique())
     ends = [last + place * length for place in range(SPANS + 1)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from lifecycle.losses import row_losses
 from lifecycle.performance.promise import Promise, promised_by
 from lifecycle.ranking import STANDARD_ERRORS, clustered_standard_error, ranking
+from lifecycle.value import value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +32,8 @@ class PerformanceReport:
     Parameters
     ----------
     metrics : see ``realised``; None where a metric is not defined on the window.
-    slices : one row per slice column and value: rows, means of label, score and loss, ranking metric,
-        calibration gap with its standard error.
+    slices : one row per slice column and value: rows, means of label and score; mean loss, ranking metric and
+        calibration gap with the ends of their central 95 % intervals (``_low``, ``_high``), clustered by day.
     rows : forecasts with a label in the window.
     labels_without_forecast, forecasts_without_label : rows of the window that could not be judged.
     errors, warnings : the verdict; a limit exceeded by less than ``STANDARD_ERRORS``, or in a window of fewer days than
@@ -257,6 +258,8 @@ def _promised(window: _Window, metrics: dict[str, float | None], promise: Promis
 
 def _decisions(window: _Window, threshold: float | None, costs: CostMatrix | None) -> dict[str, float | None]:
     """What acting from the threshold on was worth, beside acting on none and on all."""
+    import numpy as np
+
     if threshold is None:
         return {}
     rows = window.labels.size
@@ -269,20 +272,13 @@ def _decisions(window: _Window, threshold: float | None, costs: CostMatrix | Non
     }
     if costs is None:
         return metrics
-    misses, negatives = positives - hits, rows - positives
-    false_alarms = alarms - hits
-    value = (
-        costs.true_positive * hits
-        + costs.false_positive * false_alarms
-        + costs.false_negative * misses
-        + costs.true_negative * (negatives - false_alarms)
+    made, none, everything = (
+        value(window.scores, window.labels, acted_from, costs) for acted_from in (threshold, np.inf, -np.inf)
     )
-    none = costs.false_negative * positives + costs.true_negative * negatives
-    everything = costs.true_positive * positives + costs.false_positive * negatives
-    per_1000 = {"value": value, "value_acting_on_none": none, "value_acting_on_all": everything}
+    per_1000 = {"value": made, "value_acting_on_none": none, "value_acting_on_all": everything}
     # An action costs what it costs where it brings nothing.
     spent = alarms * (costs.true_negative - costs.false_positive)
-    metrics |= {"value": value, "return_on_investment": (value - none) / spent if spent > 0 else None}
+    metrics |= {"value": made, "return_on_investment": (made - none) / spent if spent > 0 else None}
     return metrics | {f"{name}_per_1000": 1000 * total / rows for name, total in per_1000.items()}
 
 
@@ -398,9 +394,14 @@ def _slice_table(judged: pl.DataFrame, slices: Sequence[str], task: Task) -> pl.
     import polars as pl
 
     name = "auc" if task == "classification" else "r2"
+    measured = ("loss", name, "calibration_gap")
     schema = {"slice": pl.String(), "value": pl.String(), "rows": pl.Int64()} | {
         column: pl.Float64()
-        for column in ("mean_label", "mean_score", "loss", name, "calibration_gap", "calibration_gap_standard_error")
+        for column in (
+            "mean_label",
+            "mean_score",
+            *(f"{metric}{end}" for metric in measured for end in ("", "_low", "_high")),
+        )
     }
     rows = [
         [column, "missing" if key[0] is None else str(key[0]), *_slice_row(part, task)]
@@ -411,13 +412,37 @@ def _slice_table(judged: pl.DataFrame, slices: Sequence[str], task: Task) -> pl.
 
 
 def _slice_row(part: pl.DataFrame, task: Task) -> list[float | None]:
+    import numpy as np
+
     labels, scores, days = (part[name].to_numpy() for name in ("label", "score", "day"))
-    gap = scores - labels
-    error = clustered_standard_error((gap - gap.mean()) / gap.size, days)
-    value, _ = ranking(labels, scores, days, task)
-    loss = row_losses(labels, scores, task).mean()
-    means = [float(mean) for mean in (labels.mean(), scores.mean(), loss)]
-    return [part.height, *means, value, float(gap.mean()), error]
+    count = np.unique(days).size
+    value, error = ranking(labels, scores, days, task)
+    return [
+        part.height,
+        float(labels.mean()),
+        float(scores.mean()),
+        *_mean_with_interval(row_losses(labels, scores, task), days),
+        *_with_interval(value, error, count),
+        *_mean_with_interval(scores - labels, days),
+    ]
+
+
+def _mean_with_interval(values: np.ndarray, days: np.ndarray) -> list[float | None]:
+    import numpy as np
+
+    mean = float(values.mean())
+    error = clustered_standard_error((values - mean) / values.size, days)
+    return _with_interval(mean, error, np.unique(days).size)
+
+
+def _with_interval(value: float | None, error: float | None, days: int) -> list[float | None]:
+    """A value and the ends of its central 95 % interval, by Student's t over days; None for what is not known."""
+    from scipy.special import stdtrit
+
+    if value is None or error is None:
+        return [value, None, None]
+    half = float(stdtrit(days - 1, 0.975)) * error
+    return [value, value - half, value + half]
 
 
 def _iso(day: date | None) -> str | None:

@@ -306,6 +306,23 @@ def test_how_long_forecasts_of_an_earlier_release_took_is_not_known(life: Life, 
     driver.instance.dispose()
 
 
+def test_a_new_champion_is_judged_on_what_it_forecast_itself(life: Life, tmp_path: Path) -> None:
+    shutil.copytree(life.driver.settings.root, tmp_path / "home")
+    driver = Driver(TINY, Settings(home=tmp_path / "home"))
+    day, table = LAST_NIGHT + timedelta(days=1), f"{TINY.name}/batch_predictions"
+    _land(driver, day)
+    assert driver.night(day).success
+
+    (judged,) = driver.lake.read(f"{TINY.name}/performance_report", day, day).rows(named=True)
+    assert (judged["model_version"], judged["rows"]) == (2, SLOTS_A_DAY), "the days before were its predecessor's"
+    assert _page(driver)["labels_without_forecast"] == 0
+
+    lost = RETRAINED - timedelta(days=1)
+    driver.lake.write(table, driver.lake.read(table, lost, lost).clear(), lost, lost)
+    assert driver.night(day).success
+    assert _page(driver)["labels_without_forecast"] == SLOTS_A_DAY
+
+
 def _page(driver: Driver) -> dict[str, object]:
     event = driver.instance.get_latest_materialization_event(dg.AssetKey([TINY.name, "performance_report"]))
     assert event is not None

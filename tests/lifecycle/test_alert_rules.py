@@ -28,13 +28,21 @@ def test_the_seeds_are_those_of_the_field() -> None:
         (Measurement("latency_p99_ms", 231.4), "p99 latency is 231, above 200"),
         (Measurement("latency_p99_ms", 200), None),
         (Measurement("error_rate", 0.013), "error rate is 1.30%, above 1.00%"),
-        (Measurement("psi", 0.25, "distance", noise=0.01), "PSI of distance is 0.25, above 0.20"),
+        (
+            Measurement("psi", 0.25, "distance", noise=0.01),
+            "PSI of distance is 0.25, above 0.20 beyond the 0.01 of chance",
+        ),
         (Measurement("psi", 0.25, "distance", noise=0.06), None),
         (
-            Measurement("ranking", 0.71, "auc", 0.76),
-            "accuracy of auc is 0.710, more than 5% below the baseline 0.760",
+            Measurement("ranking", 0.71, "AUC", 0.76),
+            "accuracy (AUC) is 0.710, more than 5% below the baseline 0.760",
         ),
-        (Measurement("ranking", 0.73, "auc", 0.76), None),
+        (Measurement("ranking", 0.73, "AUC", 0.76), None),
+        (Measurement("ranking", 0.71, "AUC", 0.76, noise=0.06), None),
+        (
+            Measurement("ranking", 0.71, "AUC", 0.76, noise=0.045),
+            "accuracy (AUC) is 0.710, more than 5% and more than the 0.045 of chance below the baseline 0.760",
+        ),
     ],
 )
 def test_a_rule_says_what_was_measured_beside_its_limit(measured: Measurement, sentence: str | None) -> None:

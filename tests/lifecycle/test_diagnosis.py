@@ -10,7 +10,17 @@ import polars as pl
 import pytest
 
 from lifecycle.blast_radius import Radius, Touch, TouchedVersion
-from lifecycle.diagnosis import Diagnosis, Doubt, Serving, markdown, moved_columns, outlook, suspects, worse_slices
+from lifecycle.diagnosis import (
+    Diagnosis,
+    Doubt,
+    Serving,
+    markdown,
+    moved_columns,
+    moved_rows,
+    outlook,
+    suspects,
+    worse_slices,
+)
 from lifecycle.pipeline import RetrainPolicy
 from lifecycle.policy import Night
 from lifecycle.retraining import State
@@ -104,6 +114,28 @@ def test_suspected_are_the_sources_of_what_does_harm_since_it_moved() -> None:
 
     # A column of the request comes with the announcement.
     assert suspects(TINY, moved, DAY) == {"validated/slots": (date(2024, 3, 9), DAY)}
+
+
+JUMPED = {"drifted": False, "harmful": True, "drifted_since": None, "harm": -0.05, "jump_harm": 0.12}
+
+
+@pytest.mark.parametrize(
+    ("jump", "told"),
+    [
+        ({"jump_how": "moved", "jump_group": "cafe harbour"}, "discount (jumped where cafe harbour)"),
+        ({"jump_how": "unseen"}, "discount (values that it never held)"),
+        ({"jump_how": "repeated", "jump_value": "0.5"}, "discount (0.5 keeps coming back)"),
+        ({"jump_how": "repeated"}, "discount (no value keeps coming back)"),
+    ],
+)
+def test_what_jumped_is_told_with_its_harm_and_suspected_since_it_did(jump: dict[str, str], told: str) -> None:
+    moved, _ = moved_columns(pl.DataFrame([column("discount", jump_since=DAY, **JUMPED, **jump)]))
+    _, row = moved_rows(replace(diagnosis(), moved=moved))
+
+    assert row[0] == told
+    assert row[2] == str(DAY)
+    assert row[-1] == "-0.05 or +0.12 if what moved is of no use: error"
+    assert suspects(TINY, moved, DAY) == {"validated/slots": (DAY,)}
 
 
 def test_without_harm_all_that_moved_is_suspected() -> None:

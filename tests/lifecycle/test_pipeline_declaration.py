@@ -6,7 +6,7 @@ import pytest
 
 from lifecycle.contract import Column, Contract
 from lifecycle.features import Derived, Feature, Lookup
-from lifecycle.pipeline import Table
+from lifecycle.pipeline import MonitorRule, Table
 from tests.tiny import ORDERS, SEATS, SLOTS, TINY, variant
 
 
@@ -59,3 +59,24 @@ def test_the_key_and_the_moment_of_a_table_must_be_columns_of_the_right_kind() -
         Contract((shop,), key=("till",))
     with pytest.raises(ValueError, match="known_at column 'shop' must be a timestamp"):
         Table("sales", Contract((shop,), key=("shop",)), "shop", "Sales.")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("drift_days", 0),
+        ("performance_days", 0),
+        ("least_days", 0),
+        ("least_days", 15),
+        ("concept_days", 0),
+        ("seasonal_weeks", 0),
+        ("concept_false_alarm_days", 5.0),
+        ("harm_skill_share", -1.0),
+        ("ranking_drop", float("nan")),
+        ("level_false_share", 1.0),
+        ("harmful_days", 6),
+    ],
+)
+def test_a_rule_that_could_not_be_followed_at_night_is_refused_by_day(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"{name}\b.*{value:g}"):
+        MonitorRule(**{name: value})  # type: ignore[arg-type]

@@ -207,7 +207,8 @@ def test_rules_judge_what_the_reports_hold_and_are_silent_about_the_rest(driver:
     (psi,) = events()
     assert isinstance(psi, Alert)
     assert (psi.source, psi.severity, psi.about) == ("rule PSI", "WARN", TINY.name)
-    assert psi.message == f"{day}: PSI of hour is 0.90, above 0.20; PSI of prediction is 0.40, above 0.20"
+    above = "above 0.20 beyond the 0.01 of chance"
+    assert psi.message == f"{day}: PSI of hour is 0.90, {above}; PSI of prediction is 0.40, {above}"
     assert psi.link == f"/assets/{TINY.name}/drift_report?view=partitions&partition={day}"
 
     drift(prediction=0.1)
@@ -224,7 +225,8 @@ def test_rules_judge_what_the_reports_hold_and_are_silent_about_the_rest(driver:
         accuracy = {event.source: event for event in events()}["rule accuracy"]
         assert isinstance(accuracy, kind)
         if isinstance(accuracy, Alert):
-            assert accuracy.message == f"{day}: accuracy of r2 is 0.500, more than 5% below the baseline 0.800"
+            said = "more than 5% and more than the 0.100 of chance below the baseline 0.800"
+            assert accuracy.message == f"{day}: accuracy (R²) is 0.500, {said}"
 
 
 def test_requests_that_a_night_timed_are_held_against_the_limit_of_p99(driver: Driver) -> None:

@@ -49,3 +49,16 @@ def test_faults_of_inputs_and_of_labels_are_told_apart_and_what_no_test_could_fi
 def test_without_faults_of_the_labels_there_is_nothing_to_tell_apart() -> None:
     total, by_fault = claims(detection(fault("missing", 1.0, 0.5, 1.0, median=0.0), share=1.0, labels=[]))
     assert (total[3], by_fault[3]) == ("met", "met")
+
+
+def test_what_an_estimate_owes_to_known_labels_and_what_is_left_without_them_is_said() -> None:
+    def estimated(days_ahead: int, within: float, **more: float | None) -> dict[str, Any]:
+        return {"policy": "own", "days_ahead": days_ahead, "weeks": 30, "share_within": within} | more
+
+    known = {"known_share": 0.86, "within_by_known": 0.7, "within_at_most": 0.31}
+    before = {"known_share": 0.0, "within_by_known": None, "within_at_most": 0.31}
+    nightly, ahead = claims({"policies": [], "estimates": [estimated(7, 0.2, **before), estimated(1, 0.9, **known)]})
+    assert nightly[1:] == ["≥ 80%", "90.0%", "met"]
+    assert "86% of the labels being known; by these alone 70%" in nightly[0]
+    assert ahead[1:] == ["≥ 80%", "20.0%", "missed"]
+    assert "no label: 31%" in ahead[0]

@@ -59,6 +59,9 @@ def test_what_is_measured_without_change_is_in_it(content: dict[str, Any]) -> No
     assert {(one["policy"], one["days_ahead"]) for one in content["estimates"]} == {
         (policy, days) for policy in ("never", "own") for days in (7, 1)
     }
+    known = {one["days_ahead"]: one["known_share"] for one in content["estimates"] if one["policy"] == "own"}
+    assert known[7] == 0
+    assert 0.5 < known[1] < 1
 
 
 def test_the_page_needs_nothing_beside_it(out: Path) -> None:

@@ -98,6 +98,7 @@ def test_a_window_like_the_reference_raises_nothing_and_shows_every_statistic(re
         "jump_group",
         "jump_how",
         "jump_value",
+        "jump_since",
     }
     assert empty == {"chi_square", "chi_square_p_value"} | not_asked
     origin = table.row(by_predicate=pl.col("name") == "origin", named=True)
@@ -131,6 +132,9 @@ def test_a_unit_that_changes_within_the_reference_s_range_is_an_error_on_its_sec
     assert column(report, "delay").harm is not None
     assert column(report, "delay").harm < column(report, "delay").jump_harm  # type: ignore[operator]
     assert "it jumped, which costs" in report.errors[0]
+    assert report.features[0].name == "delay"
+    assert report.features[0].rank > max(feature.rank for feature in report.features[1:])
+    assert report.features[0].jump_since == date(2024, 2, 10)
     heat = pl.when(pl.col("day") > date(2024, 2, 9)).then(pl.col("heat") / 60).otherwise("heat")
     assert monitor(reference, window.with_columns(heat=heat)).errors == ()  # of no use to the model anyway
 

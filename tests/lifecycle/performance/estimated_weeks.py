@@ -11,7 +11,7 @@ import polars as pl
 from lifecycle.gate import MINIMUM_DAYS
 from lifecycle.performance import estimation
 from lifecycle.performance.estimation import COVERAGE, Estimate, estimate
-from lifecycle.performance.estimator import Estimator, _arrays, known_rows, recalibrate
+from lifecycle.performance.estimator import Estimator, _arrays, fit_again, known_rows
 from lifecycle.ranking import ranking
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def estimate_weeks(
     forecasts: pl.DataFrame,
     estimator: Estimator,
     threshold: float | None = None,
-    recalibration_days: int | None = None,
+    fitted_on_days: int | None = None,
     coverage: float = COVERAGE,
     seed: int = 0,
     days_ahead: int = 7,
@@ -31,9 +31,9 @@ def estimate_weeks(
 
     Parameters
     ----------
-    forecasts : (rows,) with ``score`` and ``day``; for recalibration, and with fewer than 7 ``days_ahead``, also
-        ``label`` and ``known_day``, see ``recalibrate``.
-    recalibration_days : the estimator is fitted again for every week on labels known by then; None: never.
+    forecasts : (rows,) with ``score`` and ``day``; for fitting again, and with fewer than 7 ``days_ahead``, also
+        ``label`` and ``known_day``, see ``fit_again``.
+    fitted_on_days : the estimator is fitted again for every week on labels known by then; None: never.
     days_ahead : the estimate is made at the close of the day so many days before the Sunday, with the labels that are
         known by then. 7: before the week begins, from scores alone. 1: when the last forecasts of the week are issued,
         which is what a nightly report can say about its window.
@@ -49,8 +49,8 @@ def estimate_weeks(
     for monday, week in _weeks(forecasts):
         as_of = monday + timedelta(days=6 - days_ahead)
         current = estimator
-        if recalibration_days is not None:
-            current = recalibrate(forecasts, as_of, recalibration_days, estimator)
+        if fitted_on_days is not None:
+            current = fit_again(forecasts, as_of, fitted_on_days, estimator)
         labels = _labels_known(week, as_of) if days_ahead < 7 else None
         scores, days = week["score"].cast(float).to_numpy(), week["day"].to_numpy()
         made.append(estimate(current, scores, days, threshold, coverage, seed, labels))

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from lifecycle.performance import estimation
 from lifecycle.performance.estimation import Estimate, estimate, fall
-from lifecycle.performance.estimator import FLATTENING, Estimator, Method, fit, recalibrate
+from lifecycle.performance.estimator import FLATTENING, Estimator, fit, fit_again
 from lifecycle.performance.grading import WEEKS_BELIEVED, Grade, corrected, grade
 from lifecycle.performance.promise import Promise
 from tests.lifecycle.performance.estimated_weeks import estimate_weeks, realised_weeks
@@ -57,8 +57,8 @@ def arrays(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @cache
-def learnt(method: Method = "none") -> Estimator:
-    return fit(*arrays(world(28, 1, FIRST - timedelta(days=28))), "classification", method)
+def learnt() -> Estimator:
+    return fit(*arrays(world(28, 1, FIRST - timedelta(days=28))), "classification")
 
 
 @cache
@@ -68,8 +68,8 @@ def unchanged() -> tuple[list[Estimate], dict[date, dict[str, float | None]]]:
     return estimate_weeks(frame, learnt(), 0.3), realised_weeks(frame, "classification", 0.3)
 
 
-def graded(frame: pl.DataFrame, metric: str = "auc", estimator: Estimator | None = None) -> Grade:
-    made = estimate_weeks(frame, estimator or learnt(), 0.3)
+def graded(frame: pl.DataFrame, metric: str = "auc") -> Grade:
+    made = estimate_weeks(frame, learnt(), 0.3)
     return grade(made, realised_weeks(frame, "classification", 0.3), metric, within=0.04)
 
 
@@ -96,11 +96,10 @@ def test_where_nothing_changes_estimates_are_unbiased_and_their_bands_cover(metr
     assert verdict.covered_interval[0] <= 0.9 <= verdict.covered_interval[1]
 
 
-@pytest.mark.parametrize("method", ["none", "sigmoid"])
-def test_over_many_windows_the_bands_cover_what_they_claim(method: Method) -> None:
+def test_over_many_windows_the_bands_cover_what_they_claim() -> None:
     made, happened = [], {}
     for seed in range(60):
-        estimator = fit(*arrays(world(14, seed)), "classification", method)
+        estimator = fit(*arrays(world(14, seed)), "classification")
         week = world(7, 1000 + seed, FIRST + timedelta(days=7 * seed))
         made += estimate_weeks(week, estimator, 0.3)
         happened |= realised_weeks(week, "classification", 0.3)
@@ -110,13 +109,12 @@ def test_over_many_windows_the_bands_cover_what_they_claim(method: Method) -> No
         assert verdict.covered >= 0.8, verdict.verdict
 
 
-@pytest.mark.parametrize("method", ["none", "sigmoid", "isotonic"])
-def test_when_inputs_move_the_estimate_follows_what_will_be_realised(method: Method) -> None:
+def test_when_inputs_move_the_estimate_follows_what_will_be_realised() -> None:
     moved = world(20 * 7, 3, spread=0.5)
-    usual, harder = world(70, 4), graded(moved, estimator=learnt(method))
+    usual, harder = world(70, 4), graded(moved)
     assert harder.bias == pytest.approx(0, abs=0.03)
-    before = estimate(learnt(method), *arrays(usual)[::2]).values["auc"]
-    after = estimate(learnt(method), *arrays(moved)[::2]).values["auc"]
+    before = estimate(learnt(), *arrays(usual)[::2]).values["auc"]
+    after = estimate(learnt(), *arrays(moved)[::2]).values["auc"]
     assert before is not None
     assert after is not None
     assert after < before - 0.1
@@ -143,23 +141,11 @@ def test_days_that_differ_make_the_band_wider() -> None:
     assert widths[1] > 1.5 * widths[0]
 
 
-def test_recalibration_on_labels_that_have_come_corrects_the_level() -> None:
-    shifted = world(20 * 7, 8, shift=1.0)
-    stale = fit(*arrays(world(28, 1)), "classification", "sigmoid")
-    realised = realised_weeks(shifted, "classification")
-    before = grade(estimate_weeks(shifted, stale), realised, "base_rate")
-    after = grade(estimate_weeks(shifted, stale, recalibration_days=28)[4:], realised, "base_rate")
-    assert before.bias is not None
-    assert after.bias is not None
-    assert before.bias < -0.1
-    assert abs(after.bias) < 0.04
-
-
-def test_recalibration_never_looks_at_labels_known_later() -> None:
+def test_fitting_again_never_looks_at_labels_known_later() -> None:
     history, as_of = world(40, 9), FIRST + timedelta(days=30)
     later = pl.col("known_day") > as_of
     forged = history.with_columns(label=pl.when(later).then(1 - pl.col("label")).otherwise("label"))
-    honest, same = (recalibrate(rows, as_of, 14, learnt("sigmoid")) for rows in (history, forged))
+    honest, same = (fit_again(rows, as_of, 14, learnt()) for rows in (history, forged))
     assert honest == same
     assert honest.last_day == as_of - timedelta(days=1)  # the labels of the day itself come the day after
     assert honest.first_day == as_of - timedelta(days=13)
@@ -167,9 +153,9 @@ def test_recalibration_never_looks_at_labels_known_later() -> None:
 
 def test_without_enough_labels_the_estimator_stays_as_it_was() -> None:
     history = world(40, 9)
-    assert recalibrate(history, FIRST + timedelta(days=3), 14, learnt()) is learnt()
+    assert fit_again(history, FIRST + timedelta(days=3), 14, learnt()) is learnt()
     silent = history.with_columns(label=pl.lit(None, pl.Float64))
-    assert recalibrate(silent, FIRST + timedelta(days=30), 14, learnt()) is learnt()
+    assert fit_again(silent, FIRST + timedelta(days=30), 14, learnt()) is learnt()
 
 
 def test_the_same_scores_give_the_same_estimate() -> None:
@@ -297,9 +283,8 @@ def test_constant_scores_rank_nothing() -> None:
     assert made.values["precision"] is None
     assert "precision" not in made.intervals
     constant = world(28, 13).with_columns(score=pl.lit(0.25))
-    for method in ("none", "sigmoid", "isotonic"):
-        fitted = fit(*arrays(constant), "classification", method)  # type: ignore[arg-type]
-        assert estimate(fitted, *arrays(constant)[::2]).values["auc"] == pytest.approx(0.5)
+    fitted = fit(*arrays(constant), "classification")
+    assert estimate(fitted, *arrays(constant)[::2]).values["auc"] == pytest.approx(0.5)
     one = estimate(learnt(), np.array([0.4]), np.array(["2013-01-01"], dtype="datetime64[D]"))
     assert one.values["auc"] is None
 
@@ -315,7 +300,7 @@ def test_windows_that_teach_nothing_are_refused_with_what_to_do() -> None:
     with pytest.raises(ValueError, match="one of each per row"):
         fit(scores, labels[1:], days, "classification")
     with pytest.raises(ValueError, match=r"lack the columns \['known_day'\]"):
-        recalibrate(world(7, 1).drop("known_day"), FIRST, 14, learnt())
+        fit_again(world(7, 1).drop("known_day"), FIRST, 14, learnt())
 
 
 def test_bands_that_were_too_narrow_are_widened_by_as_much() -> None:

@@ -94,5 +94,15 @@ def test_a_week_is_of_one_version() -> None:
     both = pl.concat([make_forecasts(14, 4, version=1), make_forecasts(18, 5, version=2)])
     assert last_week(both)["model_version"].unique().to_list() == [2]
     assert last_week(both, START + timedelta(17))["model_version"].unique().to_list() == [1]
+    renamed = both.rename({"model_version": "champion"})
+    assert last_week(renamed, START + timedelta(17), "champion")["champion"].unique().to_list() == [1]
     assert last_week(both.clear()).is_empty()
     assert realised_ranking(both.clear(), "classification") is None
+
+
+@pytest.mark.parametrize("odd", [None, float("nan"), float("inf")])
+def test_scores_that_are_no_numbers_give_a_reason_and_no_crash(odd: float | None) -> None:
+    broken = make_forecasts(14, 8).with_columns(score=pl.lit(odd, pl.Float64))
+    found = look(broken, 20)
+    assert found.estimate is None
+    assert "it has forecast 0 days of the week" in (found.reason or "")

@@ -124,6 +124,11 @@ def test_labels_that_are_not_known_are_left_out(odd: float | None) -> None:
     assert promise(JUDGED, unknown, date.max, "classification", 2).days == JUDGED_DAYS
 
 
+def test_where_no_day_was_judged_it_says_so() -> None:
+    with pytest.raises(ValueError, match="no forecasts of the days that the champion was judged on"):
+        promise(JUDGED.clear(), SERVED, date.max, "classification", 2)
+
+
 def test_where_nothing_is_known_nothing_is_promised() -> None:
     assert promise(JUDGED.with_columns(label=pl.lit(None, pl.Float64)), SERVED.clear(), date.max, "regression", 2) == (
         Promise(None)
