@@ -236,6 +236,8 @@ def feast_store(folder: Path, offline_store: str) -> FeatureStore:
         provider="local",
         registry=str(folder / f"{offline_store}.db"),
         offline_store={"type": offline_store},
+        # Nothing is read online here, but Feast makes the file, by default in the folder that one stands in.
+        online_store={"type": "sqlite", "path": str(folder / "online.db")},
         entity_key_serialization_version=3,
     )
     entities = {key: Entity(name=key, join_keys=[key], value_type=ValueType.STRING) for key in KEYS}
