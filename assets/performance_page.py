@@ -108,7 +108,7 @@ def page(pipeline: Pipeline, day: date, night: Night, lake: Lake) -> dict[str, A
 
 
 def _loss_picture(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any]:
-    """The loss of the last months."""
+    """The loss of the versions that served in the last months."""
     import polars as pl
 
     from lifecycle import plots
@@ -119,7 +119,7 @@ def _loss_picture(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any]:
         return {}
     past = past.filter(pl.col(measure).is_not_null())
     window, unit = pipeline.monitor.performance_days, measure.replace("_", " ")
-    title = f"{unit} of the last {window} days is {past[measure][-1]:.3f} at the close of {day}"
+    title = f"{unit} of what the version that serves forecast in {window} days is {past[measure][-1]:.3f} on {day}"
     png = plots.over_days(past["day"].to_list(), {measure: past[measure].to_list()}, title, unit)
     return {"performance": dg.MetadataValue.md(stage.image(png, title))}
 

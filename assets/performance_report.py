@@ -44,7 +44,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 "issued. Beside it whether the champion's errors grow "
                 "beyond what it announces itself, whether more or less happens than it forecasts, with and without "
                 "news that came later, and what the week that ends with tomorrow's forecasts is estimated to be worth "
-                "before its labels come. The table has a column per metric.",
+                "before all its labels have come. The table has a column per metric.",
                 kinds={"polars", "deltalake"},
                 deps=[
                     stage.trailing(stage.key(pipeline, "batch_predictions"), _window(pipeline)),
@@ -63,7 +63,7 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                     ("settled_excess", "float", "its mean loss beyond what it announced, on the events of `week_to`"),
                     ("settled_level", "float", "what happened minus what it forecast; by classification in log-odds"),
                     ("settled_news", "float", "what it hindcast of them minus what it forecast, likewise"),
-                    ("estimated", "float", "AUC or R² of the week that ends tomorrow, estimated before its labels"),
+                    ("estimated", "float", "AUC or R² of the week that ends tomorrow, estimated before all its labels"),
                     ("estimated_low", "float", "lower end of its band"),
                     ("estimated_high", "float", "upper end of its band"),
                     ("estimated_from", "date", "first day of that week with a forecast"),

@@ -71,7 +71,7 @@ def page(diagnosis: Diagnosis, pictures: Mapping[str, bytes]) -> str:
 {errors}<p>{links}</p>
 <h2>What moved, what does most harm first</h2>{moved}
 <p>{steady} Importance is the growth of the champion's loss when the column is shuffled; loss is the estimated change
-of the mean loss, harm the part of it that the forecasts do not announce themselves.</p>{drawn}
+of the mean loss, harm the part of it that the forecasts do not announce themselves, or what a jump costs.</p>{drawn}
 <h2>Groups that became worse</h2>{slices}
 <h2>Upstream: failed checks and quarantined rows</h2>{_list(doubts)}
 <h2>Touched</h2>{_list(touched)}

@@ -7,6 +7,7 @@ performance before labels arrive, and not choosing between versions, which is th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -421,28 +422,33 @@ def _slice_row(part: pl.DataFrame, task: Task) -> list[float | None]:
         part.height,
         float(labels.mean()),
         float(scores.mean()),
-        *_mean_with_interval(row_losses(labels, scores, task), days),
-        *_with_interval(value, error, count),
+        *_mean_with_interval(row_losses(labels, scores, task), days, least=0.0),
+        *_with_interval(value, error, count, least=0.0 if task == "classification" else -math.inf, most=1.0),
         *_mean_with_interval(scores - labels, days),
     ]
 
 
-def _mean_with_interval(values: np.ndarray, days: np.ndarray) -> list[float | None]:
+def _mean_with_interval(values: np.ndarray, days: np.ndarray, least: float = -math.inf) -> list[float | None]:
     import numpy as np
 
     mean = float(values.mean())
     error = clustered_standard_error((values - mean) / values.size, days)
-    return _with_interval(mean, error, np.unique(days).size)
+    return _with_interval(mean, error, np.unique(days).size, least)
 
 
-def _with_interval(value: float | None, error: float | None, days: int) -> list[float | None]:
-    """A value and the ends of its central 95 % interval, by Student's t over days; None for what is not known."""
+def _with_interval(
+    value: float | None, error: float | None, days: int, least: float = -math.inf, most: float = math.inf
+) -> list[float | None]:
+    """A value and the ends of its central 95 % interval, by Student's t over days, within what it can be.
+
+    None for what is not known: rows too few to differ do not tell by how much they would.
+    """
     from scipy.special import stdtrit
 
-    if value is None or error is None:
+    if value is None or not error:
         return [value, None, None]
     half = float(stdtrit(days - 1, 0.975)) * error
-    return [value, value - half, value + half]
+    return [value, max(value - half, least), min(value + half, most)]
 
 
 def _iso(day: date | None) -> str | None:

@@ -173,6 +173,27 @@ def test_slices_are_reported_apart() -> None:
     json.dumps(report.to_dict(), allow_nan=False)
 
 
+def test_intervals_of_slices_hold_what_is_true_of_them_as_often_as_they_claim() -> None:
+    many = make_forecasts(seed=99, days=700)
+    arrays = many["label"], many["score"]
+    truth = {"loss": log_loss(*arrays), "auc": roc_auc_score(*arrays), "calibration_gap": 0.0}
+    held = dict.fromkeys(truth, 0)
+    for seed in range(60):
+        table = judge(make_forecasts(seed)).slices
+        for name, value in truth.items():
+            held[name] += int(((table[f"{name}_low"] <= value) & (value <= table[f"{name}_high"])).sum())
+    assert all(108 <= count <= 120 for count in held.values()), held  # of 120, 114 are expected
+
+
+def test_intervals_of_few_rows_stay_within_what_can_be_and_are_none_where_nothing_varies() -> None:
+    few = make_forecasts().head(400).with_columns(origin=pl.int_range(pl.len()) // 100 % 2).gather_every(20)
+    table = judge(few).slices
+    assert table["loss_low"].min() >= 0  # type: ignore[operator]
+    assert table["auc_high"].max() <= 1  # type: ignore[operator]
+    sure = few.with_columns(label=(pl.col("score") > 0.3).cast(pl.Float64))
+    assert judge(sure).slices.select("auc", "auc_low", "auc_high").row(0) == (1.0, None, None)
+
+
 def test_regression_is_judged_by_its_own_metrics() -> None:
     random = np.random.default_rng(4)
     truth = random.normal(20, 10, 1400)
