@@ -119,7 +119,8 @@ def _loss_picture(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any]:
         return {}
     past = past.filter(pl.col(measure).is_not_null())
     window, unit = pipeline.monitor.performance_days, measure.replace("_", " ")
-    title = f"{unit} of what the version that serves forecast in {window} days is {past[measure][-1]:.3f} on {day}"
+    value, last = past[measure][-1], past["day"][-1]
+    title = f"{unit} of what the version that served forecast in {window} days was {value:.3f} on {last}"
     png = plots.over_days(past["day"].to_list(), {measure: past[measure].to_list()}, title, unit)
     return {"performance": dg.MetadataValue.md(stage.image(png, title))}
 
@@ -137,7 +138,7 @@ def _outlook_picture(pipeline: Pipeline, day: date, lake: Lake) -> dict[str, Any
     if weeks.height < 2:
         return {}
     ranked = "AUC" if pipeline.task == "classification" else "R²"
-    title = f"{ranked} of the week that ends on a day: estimated before its labels, and realised"
+    title = f"{ranked} of the week that ends on a day: estimated before all its labels, and realised"
     series = {name: weeks[name].to_list() for name in ("estimated", "realised")}
     png = plots.over_days(weeks["estimated_to"].to_list(), series, title, ranked)
     return {"estimated_and_realised": dg.MetadataValue.md(stage.image(png, title))}
@@ -221,8 +222,6 @@ def outlook_text(ahead: "Outlook | None") -> str:
     if ahead is None or ahead.estimate is None:
         return (ahead.reason if ahead else None) or "no version has forecast yet"
     made = ahead.estimate
-    if made.reason:
-        return made.reason
     name, title = ("auc", "AUC") if "auc" in made.values else ("r2", "R²")
     value, (low, high) = made.values[name], made.intervals.get(name, (float("nan"), float("nan")))
     if value is None:

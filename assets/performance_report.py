@@ -183,7 +183,10 @@ def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, S
 
 
 def _labels_without_forecast(pipeline: Pipeline, first: date, day: date, forecasts: "pl.DataFrame", lake: Lake) -> int:
-    """How many labels became known from ``first`` to ``day`` of events that nobody has forecast, or without a score."""
+    """How many labels became known from ``first`` to ``day`` of events that nobody has forecast, or without a score.
+
+    ``forecasts`` reach back as long before ``first`` as labels are waited for; one that is later counts as without.
+    """
     key = list(pipeline.spine.key)
     return read_labels(pipeline, lake, first, day).join(forecasts.select(key), on=key, how="anti").height
 

@@ -388,7 +388,8 @@ def _since(since: date | None, first: date) -> str:
 
 
 def _harm(column: Moved) -> str:
-    jumped = f"{_signed(column.jump_harm)} if what moved is of no use" if column.jump_harm is not None else ""
+    doubt = "it is off by as much" if column.jump_how == "alone" else "what moved is of no use"
+    jumped = f"{_signed(column.jump_harm)} if {doubt}" if column.jump_harm is not None else ""
     known = " or ".join(each for each in (_signed(column.harm), jumped) if each)
     return f"{known}{': error' if column.harmful else ''}"
 

@@ -6,6 +6,7 @@ What belongs here: frozen dataclasses and what follows from them alone. A pipeli
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -220,17 +221,16 @@ class MonitorRule:
         for name in ("false_discovery_rate", "level_false_share"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1")
-        least = dict.fromkeys(("drift_days", "performance_days", "least_days", "concept_days", "seasonal_weeks"), 1)
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {value}")
+        for name in ("least_days", "concept_days", "seasonal_weeks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         limits = ("feature_psi", "prediction_psi", "ranking_drop", "calibration_gap", "max_missing_growth")
         for name in (*limits, "harm_skill_share"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
-        if not self.concept_false_alarm_days > LEAST_FALSE_ALARM_DAYS:
+        if not LEAST_FALSE_ALARM_DAYS < self.concept_false_alarm_days < math.inf:
             raise ValueError(
-                f"concept_false_alarm_days is {self.concept_false_alarm_days}; it must be above "
+                f"concept_false_alarm_days is {self.concept_false_alarm_days}; it must be a number above "
                 f"{LEAST_FALSE_ALARM_DAYS}, below which no limit follows from it"
             )
 

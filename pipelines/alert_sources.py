@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Event = Alert | Resolved
 _LOCATION = "pipelines.definitions"
-# Standard errors: a rule of thumb warns where chance would on one night in twenty; three make the check an error.
+# Standard errors: a rule of thumb warns where chance would on one night in forty; three make the check an error.
 WARNED_FROM = 2.0
 RANKED = {"auc": "AUC", "r2": "R²"}
 _MOST_RUNS, _MOST_TICKS, _MOST_NAMED = 1000, 5, 5
@@ -167,9 +167,10 @@ def measurements(pipeline: Pipeline, day: date, lake: Lake, registry: Registry) 
     for row in lake.read_if_exists(performance_table(pipeline), schema, day, day).iter_rows(named=True):
         if row.get("error_rate") is not None:
             yield Measurement("error_rate", row["error_rate"])
-        if row.get(ranking) is not None:
-            # A row of an earlier release does not tell what was promised.
-            error = row.get(f"{ranking}_fall_standard_error") or row.get(f"{ranking}_standard_error") or 0.0
+        # A row of an earlier release does not tell what was promised.
+        error = row.get(f"{ranking}_fall_standard_error") or row.get(f"{ranking}_standard_error")
+        # One day alone, such as a new champion's first, cannot tell by how much it varies.
+        if row.get(ranking) is not None and error is not None:
             promised = row.get(f"{ranking}_promised")
             baseline = _at_judging(pipeline, day, ranking, lake, registry) if promised is None else promised
             yield Measurement("ranking", row[ranking], RANKED[ranking], baseline, WARNED_FROM * error)

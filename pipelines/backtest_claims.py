@@ -56,10 +56,12 @@ def _estimated(graded: Mapping[str, Any]) -> str:
     if graded["days_ahead"] == 1:
         text = "weeks whose AUC was estimated within 0.02, as their last forecasts were issued"
         known, alone = graded.get("known_share"), graded.get("within_by_known")
-        return text if known is None else f"{text} ({known:.0%} of the labels being known; by these alone {alone:.0%})"
+        if known is None:
+            return text
+        return f"{text} ({percent(known)} of the labels being known; by these alone {percent(alone)})"
     text = "– before the week, from scores alone"
     most = graded.get("within_at_most")
-    return text if most is None else f"{text} (for one who knew how the model ranks, but no label: {most:.0%})"
+    return text if most is None else f"{text} (for one who knew how the model ranks, but no label: {percent(most)})"
 
 
 def _found_in_time(detection: Mapping[str, Any]) -> list[tuple[str, float | None]]:

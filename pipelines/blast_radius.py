@@ -22,7 +22,9 @@ from typing import Any
 import dagster as dg
 
 from assets.drift_report import drift_table
+from assets.issued import issued_versions
 from assets.lineage import Lineage
+from assets.performance_history import kept_columns, performance_table
 from lifecycle.blast_radius import Radius, Touch, TouchedVersion, ranges
 from lifecycle.calendar import days_between
 from lifecycle.diagnosis import moved_columns, suspects
@@ -136,11 +138,17 @@ class Project:
         if asset == "drift_report":
             return self._moved(days)
         if asset == "performance_report":
-            window = self.pipeline.monitor.performance_days
-            issued = self.lineage.materialized["batch_predictions"]
-            judged = days_between(days[0] - timedelta(days=window), days[-1] - timedelta(days=1))
-            return Named({"batch_predictions": tuple(day for day in judged if day in issued)})
+            return self._judged(days)
         return Named({asset: days})
+
+    def _judged(self, days: tuple[date, ...]) -> Named:
+        """The forecasts that performance reports judge: those of the version that each is about."""
+        first = days[0] - timedelta(days=self.pipeline.monitor.performance_days)
+        there = self.lineage.materialized["batch_predictions"]
+        window = [day for day in days_between(first, days[-1] - timedelta(days=1)) if day in there]
+        reports = self.lake.read_if_exists(performance_table(self.pipeline), kept_columns(), days[0], days[-1])
+        about, made_by = set(reports["model_version"]), issued_versions(self.pipeline, self.lake, window)
+        return Named({"batch_predictions": tuple(day for day in window if made_by.get(day) in about)})
 
     def _moved(self, days: tuple[date, ...]) -> Named:
         found: dict[str, set[date]] = {}

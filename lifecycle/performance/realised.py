@@ -36,7 +36,8 @@ class PerformanceReport:
     slices : one row per slice column and value: rows, means of label and score; mean loss, ranking metric and
         calibration gap with the ends of their central 95 % intervals (``_low``, ``_high``), clustered by day.
     rows : forecasts with a label in the window.
-    labels_without_forecast, forecasts_without_label : rows of the window that could not be judged.
+    forecasts_without_label : rows of the window that could not be judged, for want of a label. labels_without_forecast:
+        likewise, for want of a score; those that know of labels beyond the rows put that number here.
     errors, warnings : the verdict; a limit exceeded by less than ``STANDARD_ERRORS``, or in a window of fewer days than
         ``MonitorRule.least_days``, is a warning.
     reason : why there is no verdict; None when there is one.
@@ -424,16 +425,18 @@ def _slice_row(part: pl.DataFrame, task: Task) -> list[float | None]:
         float(scores.mean()),
         *_mean_with_interval(row_losses(labels, scores, task), days, least=0.0),
         *_with_interval(value, error, count, least=0.0 if task == "classification" else -math.inf, most=1.0),
-        *_mean_with_interval(scores - labels, days),
+        *_mean_with_interval(scores - labels, days, *((-1.0, 1.0) if task == "classification" else ())),
     ]
 
 
-def _mean_with_interval(values: np.ndarray, days: np.ndarray, least: float = -math.inf) -> list[float | None]:
+def _mean_with_interval(
+    values: np.ndarray, days: np.ndarray, least: float = -math.inf, most: float = math.inf
+) -> list[float | None]:
     import numpy as np
 
     mean = float(values.mean())
     error = clustered_standard_error((values - mean) / values.size, days)
-    return _with_interval(mean, error, np.unique(days).size, least)
+    return _with_interval(mean, error, np.unique(days).size, least, most)
 
 
 def _with_interval(

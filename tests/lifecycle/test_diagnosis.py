@@ -123,6 +123,7 @@ JUMPED = {"drifted": False, "harmful": True, "drifted_since": None, "harm": -0.0
     ("jump", "told"),
     [
         ({"jump_how": "moved", "jump_group": "cafe harbour"}, "discount (jumped where cafe harbour)"),
+        ({"jump_how": "alone"}, "discount (moved alone)"),
         ({"jump_how": "unseen"}, "discount (values that it never held)"),
         ({"jump_how": "repeated", "jump_value": "0.5"}, "discount (0.5 keeps coming back)"),
         ({"jump_how": "repeated"}, "discount (no value keeps coming back)"),
@@ -134,7 +135,8 @@ def test_what_jumped_is_told_with_its_harm_and_suspected_since_it_did(jump: dict
 
     assert row[0] == told
     assert row[2] == str(DAY)
-    assert row[-1] == "-0.05 or +0.12 if what moved is of no use: error"
+    doubt = "it is off by as much" if jump["jump_how"] == "alone" else "what moved is of no use"
+    assert row[-1] == f"-0.05 or +0.12 if {doubt}: error"
     assert suspects(TINY, moved, DAY) == {"validated/slots": (DAY,)}
 
 

@@ -71,6 +71,7 @@ def test_the_key_and_the_moment_of_a_table_must_be_columns_of_the_right_kind() -
         ("concept_days", 0),
         ("seasonal_weeks", 0),
         ("concept_false_alarm_days", 5.0),
+        ("concept_false_alarm_days", float("inf")),
         ("harm_skill_share", -1.0),
         ("ranking_drop", float("nan")),
         ("level_false_share", 1.0),

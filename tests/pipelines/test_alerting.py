@@ -227,6 +227,9 @@ def test_rules_judge_what_the_reports_hold_and_are_silent_about_the_rest(driver:
         if isinstance(accuracy, Alert):
             said = "more than 5% and more than the 0.100 of chance below the baseline 0.800"
             assert accuracy.message == f"{day}: accuracy (R²) is 0.500, {said}"
+    one_day = served.with_columns(r2=0.5, r2_promised=0.8)
+    driver.lake.write(performance_table(TINY), one_day, day, day)
+    assert "rule accuracy" not in {event.source for event in events()}
 
 
 def test_requests_that_a_night_timed_are_held_against_the_limit_of_p99(driver: Driver) -> None:

@@ -62,3 +62,5 @@ def test_what_an_estimate_owes_to_known_labels_and_what_is_left_without_them_is_
     assert "86% of the labels being known; by these alone 70%" in nightly[0]
     assert ahead[1:] == ["≥ 80%", "20.0%", "missed"]
     assert "no label: 31%" in ahead[0]
+    (unknown,) = claims({"policies": [], "estimates": [estimated(1, 0.0, known_share=0.5, within_by_known=None)]})
+    assert "50% of the labels being known" in unknown[0]

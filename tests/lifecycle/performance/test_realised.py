@@ -190,6 +190,8 @@ def test_intervals_of_few_rows_stay_within_what_can_be_and_are_none_where_nothin
     table = judge(few).slices
     assert table["loss_low"].min() >= 0  # type: ignore[operator]
     assert table["auc_high"].max() <= 1  # type: ignore[operator]
+    two = pl.concat([few.head(2), few.tail(2)]).with_columns(score=pl.Series([0.9, 0.9, 0.1, 0.1]), label=0.0, origin=0)
+    assert judge(two).slices.select("calibration_gap_low", "calibration_gap_high").row(0) == (-1.0, 1.0)
     sure = few.with_columns(label=(pl.col("score") > 0.3).cast(pl.Float64))
     assert judge(sure).slices.select("auc", "auc_low", "auc_high").row(0) == (1.0, None, None)
 
