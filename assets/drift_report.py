@@ -109,8 +109,8 @@ def build(pipeline: Pipeline) -> dg.Definitions:
                 pipeline,
                 asset,
                 "no_drift",
-                f"Nothing drifted in a way that costs {pipeline.monitor.harm_skill_share:.0%} of the champion's skill, "
-                f"or half of that where values are held to be broken, "
+                f"Nothing drifted in a way that costs {pipeline.monitor.harm_skill_share:.0%} of the champion's skill "
+                "(where values are held to be broken, half of that) "
                 f"on {pipeline.monitor.harmful_days} of the last {pipeline.monitor.of_days} days (else an error, "
                 "which may ask for a retraining), nor in any other way (else a warning).",
             )

@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from assets import stage
-from assets.examples import read_labels
 from assets.hindcasts import read_with_hindcasts
 from assets.issued import issued_seconds
 from assets.performance_history import kept_columns, past_errors, past_estimates, performance_table, read_past
@@ -142,15 +140,13 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
     week_ranking = realised_ranking(last_week(happened, week_to), task)
     # The version that forecast last is the one that is judged; tomorrow's forecasts are not judged yet. What another
     # did is not what it promised, nor what acting from its threshold on was worth.
-    forecast = happened.filter(pl.col("model_version").is_not_null())["model_version"]
+    forecast = happened.filter(pl.col("score").is_not_null())["model_version"]
     version = registry.version(pipeline.name, forecast[-1]) if forecast.len() else None
     judging = happened.filter(pl.col("day") >= judging_from)
-    unforecast = _labels_without_forecast(pipeline, judging_from, day, happened, lake)
     if version is None:
         report = realised(judging, rule, None, task, costs=pipeline.costs, slices=pipeline.slices)
-        report = replace(report, labels_without_forecast=unforecast)
         return Night(report, judging, served, None, None, None, week_to, week_ranking)
-    judging = judging.filter(pl.col("model_version") == version.number)
+    judging = judging.filter((pl.col("model_version") == version.number) | pl.col("score").is_null())
     reference, judged = registry.reference(version), registry.judged(version)
     own = issued.filter(pl.col("model_version") == version.number)
     seen = {**_judged_errors(judged, task), **past_errors(past, version.number, day, rule.concept_days)}
@@ -160,16 +156,15 @@ def _night(pipeline: Pipeline, day: date, past: "pl.DataFrame", lake: Lake, regi
     report = realised(
         judging, rule, reference, task, version.threshold, pipeline.costs, pipeline.slices, promise=promised
     )
-    report = replace(report, labels_without_forecast=unforecast)
     estimates = past_estimates(past, day, rule.concept_days, week_to, week_ranking)
     ahead = outlook(judged, own, estimates, promised, rule, task, day, pipeline.gate.window_days, version.threshold)
     return Night(report, judging, served, version, concept, ahead, week_to, week_ranking)
 
 
 def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, Served]":
-    """Forecasts by the day of their event up to tomorrow, in order, with the labels known by the close.
+    """Forecasts by the day of their event up to tomorrow, and labels known by the close, see ``read_labelled``.
 
-    Beside them how those of the last day came about.
+    Beside them how the forecasts of the last day came about.
     """
     import polars as pl
 
@@ -179,16 +174,9 @@ def _issued(pipeline: Pipeline, day: date, lake: Lake) -> "tuple[pl.DataFrame, S
     finite = pl.col("score").is_finite().fill_null(value=False)
     failed = 1 - tonight.select(finite.mean()).item() if tonight.height else None
     seconds = issued_seconds(pipeline, lake, [day]).get(day) if tonight.height else None
-    return issued.filter(pl.col("score").is_finite()), Served(tonight.height, failed, seconds)
-
-
-def _labels_without_forecast(pipeline: Pipeline, first: date, day: date, forecasts: "pl.DataFrame", lake: Lake) -> int:
-    """How many labels became known from ``first`` to ``day`` of events that nobody has forecast, or without a score.
-
-    ``forecasts`` reach back as long before ``first`` as labels are waited for; one that is later counts as without.
-    """
-    key = list(pipeline.spine.key)
-    return read_labels(pipeline, lake, first, day).join(forecasts.select(key), on=key, how="anti").height
+    # A score that is no number is none.
+    scores = pl.when(pl.col("score").is_finite()).then("score").alias("score")
+    return issued.with_columns(scores), Served(tonight.height, failed, seconds)
 
 
 def _judged_errors(judged: "pl.DataFrame | None", task: Task) -> "dict[date, DayErrors]":

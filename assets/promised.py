@@ -53,14 +53,18 @@ def read_labelled(pipeline: Pipeline, first: date, last: date, as_of: date, lake
     -------
     (rows,) frame
         In order of ``day``, that of the event: the key, ``score``, ``model_version``, the slices, ``label`` and
-        ``label_known_at``, null where it is not known.
+        ``label_known_at``, null where it is not known. A label that none of these forecasts is about has a row without
+        a score, on the day on which it became known.
     """
     import polars as pl
+
+    from lifecycle.business_day import business_day
 
     key = list(pipeline.spine.key)
     columns = dict.fromkeys([*key, "event_day", "score", "model_version", *pipeline.slices])
     issued = read_issued(pipeline, lake, first - timedelta(days=1), last - timedelta(days=1), [*columns])
     labels = read_labels(pipeline, lake, first, as_of).select(*key, "label", "label_known_at")
     # The lake gives rows of a day in the order they were written; the last version must be the last.
-    dated = issued.join(labels, on=key, how="left").with_columns(pl.col("event_day").alias("day"))
-    return dated.sort("day", *key)
+    known_day = business_day("label_known_at", pipeline.calendar)
+    dated = issued.join(labels, on=key, how="full", coalesce=True)
+    return dated.with_columns(pl.coalesce("event_day", known_day).alias("day")).sort("day", *key)

@@ -216,7 +216,7 @@ def _auc(labels: np.ndarray, scores: np.ndarray, days: np.ndarray) -> tuple[floa
     value, error = ranking(labels, scores, days, "classification")
     if value is None:
         return float("nan"), (float("nan"), float("nan"))
-    if error is None:
+    if not error:  # one day, or rows too few to differ
         return value, (float("nan"), float("nan"))
     half = float(norm.ppf((1 + COVERAGE) / 2)) * error
     return value, (max(0.0, value - half), min(1.0, value + half))

@@ -36,8 +36,7 @@ class PerformanceReport:
     slices : one row per slice column and value: rows, means of label and score; mean loss, ranking metric and
         calibration gap with the ends of their central 95 % intervals (``_low``, ``_high``), clustered by day.
     rows : forecasts with a label in the window.
-    forecasts_without_label : rows of the window that could not be judged, for want of a label. labels_without_forecast:
-        likewise, for want of a score; those that know of labels beyond the rows put that number here.
+    labels_without_forecast, forecasts_without_label : rows of the window that could not be judged.
     errors, warnings : the verdict; a limit exceeded by less than ``STANDARD_ERRORS``, or in a window of fewer days than
         ``MonitorRule.least_days``, is a warning.
     reason : why there is no verdict; None when there is one.
@@ -136,7 +135,8 @@ def realised(
     if known.height:
         metrics |= _promised(window, metrics, promise)
     errors, warnings = ([], []) if reason else _verdict(window, metrics, rule, reference, promise)
-    first_day, last_day = recent["day"].min(), recent["day"].max()
+    forecast = recent.filter(scored)["day"]
+    first_day, last_day = forecast.min(), forecast.max()
     if errors and (last_day - first_day).days + 1 < rule.least_days:  # type: ignore[operator,union-attr]
         errors, warnings = [], errors + warnings
     return PerformanceReport(
@@ -395,63 +395,27 @@ def _finding(text: str, size: float, error: float | None) -> tuple[bool, str]:
 def _slice_table(judged: pl.DataFrame, slices: Sequence[str], task: Task) -> pl.DataFrame:
     import polars as pl
 
-    name = "auc" if task == "classification" else "r2"
-    measured = ("loss", name, "calibration_gap")
+    measured = ("loss", "auc" if task == "classification" else "r2", "calibration_gap")
+    ends = [f"{name}{end}" for name in measured for end in ("", "_low", "_high")]
     schema = {"slice": pl.String(), "value": pl.String(), "rows": pl.Int64()} | {
-        column: pl.Float64()
-        for column in (
-            "mean_label",
-            "mean_score",
-            *(f"{metric}{end}" for metric in measured for end in ("", "_low", "_high")),
-        )
+        column: pl.Float64() for column in ("mean_label", "mean_score", *ends)
     }
     rows = [
-        [column, "missing" if key[0] is None else str(key[0]), *_slice_row(part, task)]
+        [column, "missing" if key[0] is None else str(key[0]), *_slice_row(part, measured, task)]
         for column in slices
         for key, part in sorted(judged.partition_by(column, as_dict=True).items(), key=lambda item: str(item[0][0]))
     ]
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _slice_row(part: pl.DataFrame, task: Task) -> list[float | None]:
-    import numpy as np
+def _slice_row(part: pl.DataFrame, measured: Sequence[str], task: Task) -> list[float | None]:
+    from lifecycle.evaluation import evaluate
 
     labels, scores, days = (part[name].to_numpy() for name in ("label", "score", "day"))
-    count = np.unique(days).size
-    value, error = ranking(labels, scores, days, task)
-    return [
-        part.height,
-        float(labels.mean()),
-        float(scores.mean()),
-        *_mean_with_interval(row_losses(labels, scores, task), days, least=0.0),
-        *_with_interval(value, error, count, least=0.0 if task == "classification" else -math.inf, most=1.0),
-        *_mean_with_interval(scores - labels, days, *((-1.0, 1.0) if task == "classification" else ())),
-    ]
-
-
-def _mean_with_interval(
-    values: np.ndarray, days: np.ndarray, least: float = -math.inf, most: float = math.inf
-) -> list[float | None]:
-    import numpy as np
-
-    mean = float(values.mean())
-    error = clustered_standard_error((values - mean) / values.size, days)
-    return _with_interval(mean, error, np.unique(days).size, least, most)
-
-
-def _with_interval(
-    value: float | None, error: float | None, days: int, least: float = -math.inf, most: float = math.inf
-) -> list[float | None]:
-    """A value and the ends of its central 95 % interval, by Student's t over days, within what it can be.
-
-    None for what is not known: rows too few to differ do not tell by how much they would.
-    """
-    from scipy.special import stdtrit
-
-    if value is None or not error:
-        return [value, None, None]
-    half = float(stdtrit(days - 1, 0.975)) * error
-    return [value, max(value - half, least), min(value + half, most)]
+    found = evaluate(labels, scores, days, task)
+    values = [value for name in measured for value in (found.metrics[name], *found.intervals[name])]
+    known = [value if math.isfinite(value) else None for value in values]
+    return [part.height, float(labels.mean()), float(scores.mean()), *known]
 
 
 def _iso(day: date | None) -> str | None:

@@ -173,6 +173,17 @@ def test_slices_are_reported_apart() -> None:
     json.dumps(report.to_dict(), allow_nan=False)
 
 
+def test_labels_that_nobody_forecast_are_counted_and_make_no_few_days_many() -> None:
+    fallen = make_forecasts().with_columns(score=1 - pl.col("score")).sort("day")
+    few = fallen.tail(300)
+    unforecast = fallen.head(700).with_columns(score=pl.lit(None, pl.Float64))
+    alone, beside = judge(few), judge(pl.concat([unforecast, few]))
+    assert (alone.labels_without_forecast, beside.labels_without_forecast) == (0, 700)
+    assert (beside.rows, beside.first_day, beside.last_day) == (300, alone.first_day, alone.last_day)
+    assert (alone.errors, beside.errors) == ((), ())
+    assert alone.warnings == beside.warnings != ()
+
+
 def test_intervals_of_slices_hold_what_is_true_of_them_as_often_as_they_claim() -> None:
     many = make_forecasts(seed=99, days=700)
     arrays = many["label"], many["score"]
@@ -190,8 +201,6 @@ def test_intervals_of_few_rows_stay_within_what_can_be_and_are_none_where_nothin
     table = judge(few).slices
     assert table["loss_low"].min() >= 0  # type: ignore[operator]
     assert table["auc_high"].max() <= 1  # type: ignore[operator]
-    two = pl.concat([few.head(2), few.tail(2)]).with_columns(score=pl.Series([0.9, 0.9, 0.1, 0.1]), label=0.0, origin=0)
-    assert judge(two).slices.select("calibration_gap_low", "calibration_gap_high").row(0) == (-1.0, 1.0)
     sure = few.with_columns(label=(pl.col("score") > 0.3).cast(pl.Float64))
     assert judge(sure).slices.select("auc", "auc_low", "auc_high").row(0) == (1.0, None, None)
 
